@@ -1,0 +1,38 @@
+"""Writing the audit log: an explicit call in the transaction of the change, an actor always."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from apps.audit.models import AuditEvent
+from apps.common.clock import now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Who acts: a user (`id` of the row) or the system by a name of its own, such as `system:expiry`."""
+
+    id: str
+    label: str
+
+    @classmethod
+    def system(cls, name: str) -> "Actor":
+        """Return the portal itself, acting as `name`."""
+        return cls(id=f"system:{name}", label=f"Carina ({name})")
+
+
+def record(
+    *, by: Actor, action: str, sentence: str, tenant_id: UUID | None, target_id: str, target_label: str, data: dict[str, Any] | None = None
+) -> AuditEvent:
+    """Append one event; call it inside the transaction of the change. `sentence` is for people, `action` (`bay.created`) for machines."""
+    return AuditEvent.objects.create(
+        at=now(),
+        tenant_id=tenant_id,
+        actor_id=by.id,
+        actor_label=by.label,
+        action=action,
+        target_id=target_id,
+        target_label=target_label,
+        sentence=sentence,
+        data=data or {},
+    )

@@ -1,0 +1,101 @@
+"""From desired to planned: which hosts a bay has on paper, their numbers, addresses and ports, and its network.
+
+Everything here is database only, in the transaction of a held lease; running it twice plans nothing twice.
+"""
+
+import ipaddress
+import random
+from collections.abc import Iterable
+
+from django.conf import settings
+
+from apps.bays.models import ALIVE, Bay, Host, NodeGroup
+from apps.coes.base import Coe
+from apps.coes.contracts import Role
+from apps.common.clock import now
+from apps.credentials.services import create_authority
+from apps.hosts.models import Cloud
+
+FIRST_HOST = 10
+"""Hosts of a bay start at .10 of its /24; .1 is the gateway."""
+
+
+class NothingLeft(Exception):
+    """An address range or a port range is used up; `code` is a key of `operations.codes`."""
+
+    transient = True
+
+    def __init__(self, sentence: str, *, code: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def plan_network(*, bay: Bay) -> None:
+    """Give the bay a /24 of its own and a certificate authority, unless it has them. Raises NothingLeft."""
+    fields = []
+    if bay.cidr is None:
+        bay.cidr = free_cidr(cloud=bay.cloud)
+        fields.append("cidr")
+    if bay.authority_id is None:
+        bay.authority = create_authority(tenant=bay.tenant, name=f"{bay.name} bay CA")
+        fields.append("authority")
+    if fields:
+        bay.save(update_fields=fields)
+
+
+def plan_hosts(*, bay: Bay, coe: Coe, all_published: bool) -> None:
+    """Insert rows for hosts that are wanted and missing, and mark the surplus (highest numbers first) as draining. Raises NothingLeft."""
+    live = list(bay.hosts.exclude(state=Host.State.REMOVED).select_related("group").order_by("index"))
+    taken = {host.index for host in live}
+    for group in bay.groups.order_by("role"):
+        mine = [host for host in live if host.group_id == group.id and host.state != Host.State.DRAINING]
+        for host in mine[group.count :]:
+            host.state = Host.State.DRAINING
+            host.save(update_fields=["state"])
+        for _ in range(group.count - len(mine)):
+            index = next(number for number in range(1, 245) if number not in taken)
+            taken.add(index)
+            _insert_host(bay=bay, group=group, index=index, published=all_published or (index == 1 and bool(bay.cloud.public_address)))
+
+
+def free_cidr(*, cloud: Cloud) -> str:
+    """Return a /24 of settings.BAY_NETWORKS that neither the cloud, this machine nor another live bay uses. Raises NothingLeft.
+
+    The choice is random: two portals on one machine do not know each other's next choice, and would otherwise make the same.
+    """
+    used = [ipaddress.ip_network(cidr, strict=False) for cidr in cloud.used_cidrs]
+    used += [ipaddress.ip_network(cidr) for cidr in Bay.objects.filter(ALIVE, cidr__isnull=False).values_list("cidr", flat=True) if cidr]
+    candidates = list(ipaddress.ip_network(settings.BAY_NETWORKS).subnets(new_prefix=24))
+    for candidate in random.sample(candidates, len(candidates)):
+        if not any(candidate.overlaps(network) for network in used):
+            return str(candidate)
+    raise NothingLeft(f"Every /24 of {settings.BAY_NETWORKS} is in use.", code="no_network_left")
+
+
+def free_port(*, cloud: Cloud) -> int:
+    """Return the lowest port of the cloud's public range that no live host has. Raises NothingLeft."""
+    first, _, last = cloud.public_ports.partition("-")
+    used = set(Host.objects.filter(cloud=cloud, published_port__isnull=False).exclude(state=Host.State.REMOVED).values_list("published_port", flat=True))
+    for port in range(int(first), int(last) + 1):
+        if port not in used:
+            return port
+    raise NothingLeft(f"Every public port of {cloud.public_ports} is in use.", code="no_port_left")
+
+
+def ref_of(*, bay: Bay, index: int) -> str:
+    """Return the name of the bay's host `index` in the cloud: the same for a replacement, so that it is found again."""
+    return f"bay-{bay.id.hex[:10]}-n{index}"
+
+
+def managers_of(hosts: Iterable[Host]) -> list[Host]:
+    """Return the managers among hosts, by number."""
+    return [host for host in hosts if host.role == Role.MANAGER]
+
+
+def _insert_host(*, bay: Bay, group: NodeGroup, index: int, published: bool) -> None:
+    network = ipaddress.ip_network(str(bay.cidr))
+    Host.objects.create(
+        tenant=bay.tenant, bay=bay, cloud=bay.cloud, group=group, index=index, ref=ref_of(bay=bay, index=index),
+        hostname=f"{bay.name}-{index}", address=str(network[FIRST_HOST + index - 1]),
+        published_port=free_port(cloud=bay.cloud) if published else None, created_at=now(),
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""Deleting a bay: hosts, network, and a last look by tag that nothing of it is left. It never gives up; it only waits."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from apps.bays.models import Bay, Condition, Health, Host
+from apps.bays.reconcile import HOSTS_AT_ONCE, load_bay
+from apps.bays.world import World, world_of
+from apps.common.clock import now
+from apps.operations.engine import Outcome
+from apps.operations.models import Operation
+from apps.operations.registry import PhaseSpec
+from apps.operations.run import NotYet, Run
+from apps.operations.states import State
+
+HOSTS, NETWORK, CHECK = "hosts", "network", "check"
+
+
+class Remove:
+    """Carries out the deletion of a bay."""
+
+    deadline = None
+
+    def phases(self, *, operation: Operation) -> Sequence[PhaseSpec]:
+        """Return the phases of every deletion."""
+        return [
+            PhaseSpec(name=HOSTS, title="Deleting hosts", weight=70),
+            PhaseSpec(name=NETWORK, title="Deleting the private network", weight=20),
+            PhaseSpec(name=CHECK, title="Looking for leftovers", weight=10),
+        ]
+
+    def execute(self, run: Run) -> None:
+        """Delete whatever carries the bay's tags; what is already gone is success."""
+        world = world_of(bay=load_bay(run))
+        with run.phase(HOSTS):
+            _remove_hosts(run, world)
+        with run.phase(NETWORK):
+            run.alive()
+            world.provider.remove_network(world.owner)
+        with run.phase(CHECK):
+            left = world.provider.leftovers(world.owner)
+            if left:
+                raise NotYet(f"Still there: {', '.join(left)}.", code="leftovers", after=1.0)
+
+    def finish(self, *, operation: Operation, outcome: Outcome) -> None:
+        """Write that the bay is gone; its row stays for the bills."""
+        if outcome.state != State.SUCCEEDED:
+            return
+        moment = now()
+        Host.objects.filter(bay_id=operation.subject_id).exclude(state=Host.State.REMOVED).update(state=Host.State.REMOVED, removed_at=moment)
+        Bay.objects.filter(id=operation.subject_id).update(
+            condition=Condition.DELETED, health=Health.UNKNOWN, reason_code="", reason_message="", endpoint="", deleted_at=moment,
+            observed_generation=operation.generation,
+        )  # fmt: skip
+
+
+def _remove_hosts(run: Run, world: World) -> None:
+    refs = [state.ref for state in world.provider.list_hosts(world.owner)]
+
+    def remove(ref: str) -> None:
+        run.alive()
+        world.provider.remove_host(world.owner, ref)
+
+    with ThreadPoolExecutor(max_workers=HOSTS_AT_ONCE, thread_name_prefix="host") as pool:
+        for done, _ in enumerate(pool.map(remove, refs), start=1):
+            run.step(phase=HOSTS, done=done, total=len(refs), detail=f"{done} of {len(refs)} deleted")

@@ -1,0 +1,189 @@
+"""Use cases that change what a bay shall be: check, write desired state, operation and audit row, all in one transaction.
+
+Nothing here talks to a cloud. What is accepted here is carried out by the reconciler, whatever happens to this process.
+"""
+
+from django.db import IntegrityError, transaction
+
+from apps.audit.services import Actor, record
+from apps.bays.estimates import check_limits
+from apps.bays.models import ALIVE, Bay, NodeGroup
+from apps.bays.selectors import get_bay, promised_by_cloud
+from apps.bays.spec import BaySpec, parse_count, parse_name
+from apps.coes.contracts import Role
+from apps.common.clock import now
+from apps.common.errors import Conflict, InvalidInput, PreconditionFailed
+from apps.hosts.models import Cloud
+from apps.hosts.placement import choose
+from apps.operations.engine import submit
+from apps.operations.models import Operation
+from apps.operations.states import UNFINISHED
+from apps.tenants.context import Access
+from apps.tenants.models import Tenant
+from apps.tenants.roles import Permission
+
+WORD_WHILE = {"bay.create": "created", "bay.resize": "resized", "bay.heal": "healed", "bay.delete": "deleted"}
+
+
+@transaction.atomic
+def create_bay(*, access: Access, spec: BaySpec) -> Bay:
+    """Accept a new bay and return it, `creating`.
+
+    Raises Conflict for a name in use, LimitReached for the tenant's limits, NoRoom or InvalidInput where no cloud can give the hosts.
+    """
+    access.require(Permission.BAY_CREATE)
+    tenant = _lock_tenant(access.tenant)
+    if tenant.bays.filter(ALIVE, name=spec.name).exists():
+        raise Conflict(f"There is already a bay “{spec.name}” in {tenant.name}.", code="name_taken", errors={"name": "This name is in use."})
+    check_limits(tenant=tenant, more_bays=1, more_hosts=spec.node_count)
+    place = _place(spec)
+    moment = now()
+    bay = Bay.objects.create(
+        tenant=tenant, name=spec.name, coe=spec.coe.name, coe_version=spec.coe_version, cloud=place[0], aggregate=place[1],
+        expires_at=moment + spec.ttl if spec.ttl else None, created_by=access.actor.label, created_at=moment, updated_at=moment,
+    )  # fmt: skip
+    NodeGroup.objects.create(bay=bay, role=Role.MANAGER, flavor=spec.flavor, count=spec.manager_count)
+    NodeGroup.objects.create(bay=bay, role=Role.WORKER, flavor=spec.flavor, count=spec.node_count - spec.manager_count)
+    submit(tenant=tenant, kind="bay.create", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    hosts = f"{spec.node_count} {'host' if spec.node_count == 1 else 'hosts'} of {spec.flavor.name}"
+    _audit(by=access.actor, bay=bay, action="bay.created", sentence=f"asked for the bay {bay.name} ({spec.coe.title}, {hosts})")
+    return bay
+
+
+@transaction.atomic
+def resize_bay(*, access: Access, reference: str, node_count: object, if_match: str | None = None) -> Bay:
+    """Accept another number of hosts (managers included). The same number is accepted and changes nothing.
+
+    Raises InvalidInput below the number of managers, Conflict while another operation runs, LimitReached, NoRoom.
+    """
+    access.require(Permission.BAY_CHANGE)
+    tenant = _lock_tenant(access.tenant)
+    bay = _lock_bay(access=access, reference=reference, if_match=if_match)
+    count = parse_count(node_count)
+    _refuse_while_busy(bay)
+    managers = bay.manager_count
+    if count < managers:
+        raise InvalidInput.field(
+            "node_count", f"The bay has {managers} managers, which must stay for a majority to decide; {managers} hosts is the least.",
+            code="below_quorum",
+        )  # fmt: skip
+    more = count - bay.node_count
+    if more == 0:
+        return bay
+    if more > 0:
+        check_limits(tenant=tenant, more_bays=0, more_hosts=more)
+        choose(flavor=bay.flavor, count=more, cloud_name=bay.cloud.name, promised=promised_by_cloud())
+    before = bay.node_count
+    bay.groups.filter(role=Role.WORKER).update(count=count - managers)
+    _bump(bay)
+    submit(tenant=bay.tenant, kind="bay.resize", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    _audit(
+        by=access.actor, bay=bay, action="bay.resized", sentence=f"asked to resize the bay {bay.name} from {before} to {count} hosts",
+        data={"from": before, "to": count},
+    )  # fmt: skip
+    return _fresh(access=access, bay=bay)
+
+
+@transaction.atomic
+def rename_bay(*, access: Access, reference: str, name: object, if_match: str | None = None) -> Bay:
+    """Give the bay another name; its hosts keep theirs. Raises Conflict for a name in use."""
+    access.require(Permission.BAY_CHANGE)
+    bay = _lock_bay(access=access, reference=reference, if_match=if_match)
+    wanted = parse_name(name)
+    if wanted == bay.name:
+        return bay
+    before, bay.name = bay.name, wanted
+    try:
+        with transaction.atomic():
+            _bump(bay, "name")
+    except IntegrityError as error:
+        raise Conflict(f"There is already a bay “{wanted}” in {bay.tenant.name}.", code="name_taken", errors={"name": "This name is in use."}) from error
+    _audit(by=access.actor, bay=bay, action="bay.renamed", sentence=f"renamed the bay {before} to {wanted}", data={"from": before, "to": wanted})
+    return bay
+
+
+@transaction.atomic
+def heal_bay(*, access: Access, reference: str) -> Bay:
+    """Accept the order to make the bay as it shall be: lost hosts are replaced, a failed operation is tried again."""
+    access.require(Permission.BAY_CHANGE)
+    bay = _lock_bay(access=access, reference=reference, if_match=None)
+    _refuse_while_busy(bay)
+    submit(tenant=bay.tenant, kind="bay.heal", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    _audit(by=access.actor, bay=bay, action="bay.healed", sentence=f"asked to heal the bay {bay.name}")
+    return _fresh(access=access, bay=bay)
+
+
+@transaction.atomic
+def delete_bay(*, access: Access, reference: str, if_match: str | None = None) -> Bay:
+    """Accept the deletion of a bay at any time; a running operation gives way. Raises Conflict if it is being deleted already."""
+    access.require(Permission.BAY_DELETE)
+    bay = _lock_bay(access=access, reference=reference, if_match=if_match)
+    delete_locked(bay=bay, by=access.actor)
+    return _fresh(access=access, bay=bay)
+
+
+def delete_locked(*, bay: Bay, by: Actor) -> None:
+    """Accept the deletion of a bay whose row the caller has locked."""
+    if bay.delete_requested_at is not None:
+        seconds = (now() - bay.delete_requested_at).total_seconds()
+        raise Conflict(f"The bay {bay.name} is already being deleted, since {seconds:.0f} s; wait for it to be gone.", code="already_deleting")
+    bay.delete_requested_at = now()
+    _bump(bay, "delete_requested_at")
+    submit(tenant=bay.tenant, kind="bay.delete", subject_id=bay.id, generation=bay.generation, by=by, preempts=True)
+    _audit(by=by, bay=bay, action="bay.deleted", sentence=f"asked to delete the bay {bay.name} with its {bay.node_count} hosts")
+
+
+def delete_expired_bays() -> int:
+    """Accept the deletion of bays whose time to live is over; return how many."""
+    expired = Bay.objects.filter(ALIVE, delete_requested_at=None, expires_at__lte=now()).values_list("id", flat=True)
+    count = 0
+    for bay_id in expired:
+        with transaction.atomic():
+            bay = Bay.objects.select_for_update(of=("self",), skip_locked=True).filter(ALIVE, id=bay_id, delete_requested_at=None).first()
+            if bay is not None:
+                delete_locked(bay=bay, by=Actor.system("expiry"))
+                count += 1
+    return count
+
+
+def etag_of(*, bay: Bay) -> str:
+    """Return the entity tag of the bay's desired state."""
+    return f'"{bay.id.hex[:8]}-{bay.generation}"'
+
+
+def _place(spec: BaySpec) -> tuple[Cloud, str]:
+    found = choose(flavor=spec.flavor, count=spec.node_count, cloud_name=spec.cloud, promised=promised_by_cloud())
+    return found.cloud, found.aggregate.name if found.aggregate else ""
+
+
+def _lock_tenant(tenant: Tenant) -> Tenant:
+    return Tenant.objects.select_for_update().get(id=tenant.id)
+
+
+def _lock_bay(*, access: Access, reference: str, if_match: str | None) -> Bay:
+    found = get_bay(access=access, reference=reference)
+    bay = access.tenant.bays.select_for_update(of=("self",)).select_related("tenant", "cloud").get(id=found.id)
+    if if_match is not None and if_match.strip() not in {"*", etag_of(bay=bay)}:
+        raise PreconditionFailed(f"The bay {bay.name} was changed meanwhile; read it again and repeat what you meant.")
+    return bay
+
+
+def _refuse_while_busy(bay: Bay) -> None:
+    running = Operation.objects.filter(subject_id=bay.id, state__in=UNFINISHED).order_by("-preempts").first()
+    if running is not None:
+        word = WORD_WHILE[running.kind]
+        raise Conflict(f"The bay {bay.name} is being {word} right now ({running.progress} %); wait until that is done.", code="bay_busy")
+
+
+def _bump(bay: Bay, *fields: str) -> None:
+    bay.generation += 1
+    bay.updated_at = now()
+    bay.save(update_fields=["generation", "updated_at", *fields])
+
+
+def _fresh(*, access: Access, bay: Bay) -> Bay:
+    return get_bay(access=access, reference=str(bay.id))
+
+
+def _audit(*, by: Actor, bay: Bay, action: str, sentence: str, data: dict[str, object] | None = None) -> None:
+    record(by=by, action=action, sentence=sentence, tenant_id=bay.tenant_id, target_id=str(bay.id), target_label=bay.name, data=data)

@@ -1,0 +1,26 @@
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+
+from apps.bays.observe import due_bays, observe_bay
+from apps.bays.services import delete_expired_bays
+
+
+@shared_task(name="bays.observe_all")
+def observe_all(**_: Any) -> None:
+    """Send one question to every bay at rest, so that a silent one holds up no other."""
+    for bay_id in due_bays():
+        observe_one.apply_async(kwargs={"bay_id": str(bay_id)}, expires=10)
+
+
+@shared_task(name="bays.observe_one")
+def observe_one(*, bay_id: str, **_: Any) -> None:
+    """Ask one bay how it is."""
+    observe_bay(bay_id=UUID(bay_id))
+
+
+@shared_task(name="bays.expire")
+def expire(**_: Any) -> None:
+    """Delete bays whose time to live is over."""
+    delete_expired_bays()

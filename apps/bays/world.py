@@ -1,0 +1,98 @@
+"""A bay in the words of clouds and engines: the only place where our rows become the frozen dataclasses of the two ports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from apps.bays.models import Bay, Host
+from apps.coes.base import Coe, load_coe
+from apps.coes.contracts import ClientIdentity, Node, ServerIdentity
+from apps.credentials.models import CertificateAuthority
+from apps.credentials.services import issue_server_certificate, portal_identity
+from apps.hosts.clouds import provider_of
+from apps.hosts.contracts import HostKind, HostSpec, NetworkSpec, Owner, Publication, TenantLimits
+from apps.hosts.providers.base import Provider
+from apps.tenants.models import Tenant
+
+CEILING_VCPUS_PER_HOST, CEILING_MIB_PER_HOST, CEILING_PROCESSES_PER_HOST = 64, 256 * 1024, 32768
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The two ports of one bay, and who we are to the cloud."""
+
+    bay: Bay
+    provider: Provider
+    coe: Coe
+    owner: Owner
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """The bay's certificate authority, which planning has made."""
+        if self.bay.authority is None:
+            raise RuntimeError("The bay was not planned yet: it has no certificate authority.")
+        return self.bay.authority
+
+    def network(self) -> NetworkSpec:
+        """The bay's network as it shall be."""
+        return NetworkSpec(owner=self.owner, cidr=str(self.bay.cidr), limits=ceiling_of(tenant=self.bay.tenant))
+
+    def host(self, host: Host) -> HostSpec:
+        """A host as it shall be made, with a fresh certificate for its engine; `hostname` and addresses are those of the row."""
+        public = self.bay.cloud.public_address
+        publication = (
+            Publication(address=public, port=host.published_port, host_port=self.coe.engine_port) if host.published_port is not None else None
+        )
+        issued = issue_server_certificate(
+            authority=self.authority, hostname=host.hostname, dns_names=("localhost",),
+            addresses=[host.address, "127.0.0.1", *([public] if publication else [])],
+        )  # fmt: skip
+        identity = ServerIdentity(ca_pem=issued.ca_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
+        return HostSpec(
+            owner=self.owner, ref=host.ref, hostname=host.hostname, kind=HostKind(host.group.flavor.host_kind), image=self.coe.image,
+            size=host.group.flavor.size, cidr=str(self.bay.cidr), address=host.address, publication=publication, aggregate=self.bay.aggregate,
+            files=self.coe.host_files(hostname=host.hostname, role=host.role, identity=identity),
+        )  # fmt: skip
+
+    def node(self, host: Host) -> Node:
+        """A host as its engine is reached from here."""
+        if self.provider.reaches_hosts_directly or host.published_port is None:
+            reach = (host.address, self.coe.engine_port)
+        else:
+            reach = (self.bay.cloud.public_address, host.published_port)
+        return Node(ref=host.ref, hostname=host.hostname, role=host.role, address=host.address, reach=reach)
+
+    def nodes(self, hosts: Sequence[Host]) -> list[Node]:
+        """The same for several."""
+        return [self.node(host) for host in hosts]
+
+    def identity(self) -> ClientIdentity:
+        """With what the portal speaks to the bay's engines for the next hour."""
+        issued = portal_identity(authority=self.authority)
+        return ClientIdentity(ca_pem=issued.ca_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
+
+    def endpoint(self, hosts: Sequence[Host]) -> str:
+        """Where users' clients connect: the published port where there is one, else the first manager's own address."""
+        for host in hosts:
+            if host.published_port is not None:
+                return f"tcp://{self.bay.cloud.public_address}:{host.published_port}"
+        return f"tcp://{hosts[0].address}:{self.coe.engine_port}" if hosts else ""
+
+
+def world_of(*, bay: Bay) -> World:
+    """Open the bay's world: its cloud's provider and its COE."""
+    return World(bay=bay, provider=provider_of(cloud=bay.cloud), coe=load_coe(name=bay.coe), owner=owner_of(bay=bay))
+
+
+def owner_of(*, bay: Bay) -> Owner:
+    """Return the tags of everything outside that is this bay's."""
+    return Owner(installation=settings.INSTALLATION, tenant=bay.tenant_id.hex, bay=bay.id.hex)
+
+
+def ceiling_of(*, tenant: Tenant) -> TenantLimits:
+    """Return what the cloud lets the tenant have at the most: a second line far above our own limits, which are exact."""
+    hosts = tenant.max_hosts + settings.MAX_HOSTS_PER_BAY
+    return TenantLimits(
+        hosts=hosts, vcpus=hosts * CEILING_VCPUS_PER_HOST, memory_mib=hosts * CEILING_MIB_PER_HOST, processes=hosts * CEILING_PROCESSES_PER_HOST
+    )

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class CoesConfig(AppConfig):
+    name = "apps.coes"
+    label = "coes"

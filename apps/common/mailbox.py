@@ -1,0 +1,64 @@
+"""Mails as files, for a stack without a mail server: one `.eml` a mail, newest last, shown on a page that exists only there."""
+
+import email
+import email.policy
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage as ParsedMessage
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+
+from apps.common.clock import now
+
+
+class FolderBackend(BaseEmailBackend):
+    """Django's mail backend that writes each mail into settings.MAIL_DIR, readable by the portal's user only."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        folder = Path(settings.MAIL_DIR)  # type: ignore[arg-type]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for message in email_messages:
+            path = folder / f"{now():%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex[:6]}.eml"
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
+                out.write(message.message().as_bytes())
+        return len(email_messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """A mail of the folder, as text."""
+
+    id: str
+    sender: str
+    recipients: str
+    subject: str
+    sent_at: datetime
+    body: str
+
+
+def read_mails(*, limit: int = 50) -> list[Mail]:
+    """Return the newest mails of the folder, newest first."""
+    if settings.MAIL_DIR is None or not settings.MAIL_DIR.is_dir():
+        return []
+    paths = sorted(settings.MAIL_DIR.glob("*.eml"), reverse=True)[:limit]
+    return [_parse(path) for path in paths]
+
+
+def _parse(path: Path) -> Mail:
+    message: ParsedMessage = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)  # type: ignore[assignment]
+    body = message.get_body(preferencelist=("plain", "html"))
+    return Mail(
+        id=path.stem,
+        sender=str(message["From"]),
+        recipients=str(message["To"]),
+        subject=str(message["Subject"]),
+        sent_at=parsedate_to_datetime(str(message["Date"])),
+        body=body.get_content() if body else "",
+    )

@@ -1,0 +1,93 @@
+"""Clouds as rows and as connections: opening a provider, and looking at what it has."""
+
+import json
+import threading
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from apps.common.clock import now
+from apps.credentials import vault
+from apps.hosts.contracts import CloudFacts, ProviderError
+from apps.hosts.models import Aggregate, Cloud
+from apps.hosts.providers.base import CloudAccess, Provider, load_provider
+
+log = structlog.get_logger(__name__)
+_open: dict[UUID, tuple[str, Provider]] = {}
+_opening = threading.Lock()
+
+
+def secrets_context(*, cloud_id: UUID) -> str:
+    """Return the context the secrets of a cloud are encrypted with."""
+    return f"cloud:{cloud_id}"
+
+
+def provider_of(*, cloud: Cloud) -> Provider:
+    """Return this process's provider for the cloud, opened once and again after the operator changed the row."""
+    version = cloud.updated_at.isoformat()
+    with _opening:
+        known = _open.get(cloud.id)
+        if known is not None and known[0] == version:
+            return known[1]
+        secret = json.loads(vault.decrypt(token=cloud.secrets_encrypted, context=secrets_context(cloud_id=cloud.id))) if cloud.secrets_encrypted else {}
+        access = CloudAccess(name=cloud.name, installation=settings.INSTALLATION, settings=cloud.settings, secrets=secret)
+        provider = load_provider(kind=cloud.provider)(access)
+        _open[cloud.id] = (version, provider)
+    return provider
+
+
+def save_cloud(
+    *, name: str, title: str, provider: str, options: dict[str, str], secrets: dict[str, str], is_default: bool, public_address: str, public_ports: str
+) -> Cloud:
+    """Insert or change the cloud `name`; an empty `secrets` keeps those it has. The first cloud becomes the default."""
+    moment = now()
+    with transaction.atomic():
+        cloud = Cloud.objects.select_for_update().filter(name=name).first() or Cloud(name=name, created_at=moment)
+        is_default = is_default or not Cloud.objects.exclude(id=cloud.id).filter(is_default=True).exists()
+        if is_default:
+            Cloud.objects.exclude(id=cloud.id).filter(is_default=True).update(is_default=False)
+        cloud.title, cloud.provider, cloud.settings, cloud.updated_at = title, provider, options, moment
+        cloud.is_default, cloud.public_address, cloud.public_ports = is_default, public_address, public_ports
+        if secrets:
+            cloud.secrets_encrypted = vault.encrypt(plaintext=json.dumps(secrets).encode(), context=secrets_context(cloud_id=cloud.id))
+        cloud.save()
+    return cloud
+
+
+def sync_cloud(*, cloud: Cloud) -> bool:
+    """Look at the cloud and write down its health, aggregates and room; return whether it answered."""
+    try:
+        facts = provider_of(cloud=cloud).discover()
+    except ProviderError as error:
+        log.warning("cloud_not_synced", cloud=cloud.name, code=error.code, error=str(error))
+        Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message=str(error))
+        return False
+    _write_facts(cloud=cloud, facts=facts)
+    return True
+
+
+@transaction.atomic
+def _write_facts(*, cloud: Cloud, facts: CloudFacts) -> None:
+    Cloud.objects.filter(id=cloud.id).update(
+        healthy=True,
+        health_message="",
+        version=facts.version,
+        unavailable={str(kind): reason for kind, reason in facts.unavailable.items()},
+        limitations=list(facts.limitations),
+        used_cidrs=list(facts.used_cidrs),
+        images=[{"ref": image.ref, "properties": image.properties} for image in facts.images],
+        synced_at=now(),
+    )
+    seen = set()
+    for info in facts.aggregates:
+        numbers = {
+            "servers": info.servers, "total_vcpus": info.total_vcpus, "total_memory_mib": info.total_memory_mib, "total_disk_gib": info.total_disk_gib,
+            "free_vcpus": info.free_vcpus, "free_memory_mib": info.free_memory_mib, "free_disk_gib": info.free_disk_gib,
+        }  # fmt: skip
+        row, _ = Aggregate.objects.update_or_create(
+            cloud=cloud, name=info.name, host_kind=info.host_kind, defaults={"metadata": info.metadata, **numbers}
+        )
+        seen.add(row.id)
+    Aggregate.objects.filter(cloud=cloud).exclude(id__in=seen).delete()

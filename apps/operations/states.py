@@ -1,0 +1,18 @@
+"""The few states that drive the machine. What people read is the code and the phase."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """`pending` → `running` → `succeeded`/`failed`; `running` → `waiting` (for a due time) → `running`; any unfinished one → `cancelled`."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (State.PENDING, State.RUNNING, State.WAITING)
+FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)

@@ -1,0 +1,49 @@
+"""Who asks, and where: built once at the edge (session or token), handed down as an argument."""
+
+from dataclasses import dataclass
+
+from apps.accounts.models import User
+from apps.audit.services import Actor
+from apps.common.errors import Forbidden, NotFound
+from apps.tenants.models import ApiToken, Membership, Tenant
+from apps.tenants.roles import PERMISSIONS, Permission, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A user's standing in one tenant. A stranger never gets one."""
+
+    user: User
+    tenant: Tenant
+    role: Role
+    permissions: frozenset[Permission]
+
+    @property
+    def actor(self) -> Actor:
+        """The one who acts, for the audit log."""
+        return self.user.actor
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether role and scopes allow `permission`."""
+        return permission in self.permissions
+
+    def require(self, permission: Permission) -> None:
+        """Raise Forbidden unless role and scopes allow `permission`."""
+        if permission in self.permissions:
+            return
+        if permission in PERMISSIONS[self.role]:
+            raise Forbidden(f"This token lacks the scope “{permission}”; make one that has it.", code="scope_missing")
+        raise Forbidden(
+            f"Your role “{self.role}” in {self.tenant.name} does not include “{permission}”; ask an owner or admin of it.", code="role_missing"
+        )
+
+
+def access_of(*, user: User, slug: str, token: ApiToken | None = None) -> Access:
+    """Return the user's access to the tenant `slug`; raises NotFound for strangers and for tokens of another tenant."""
+    membership = Membership.objects.select_related("tenant").filter(user=user, tenant__slug=slug).first()
+    if membership is None or (token is not None and token.tenant_id != membership.tenant_id):
+        raise NotFound(f"There is no organisation “{slug}” that you belong to.", code="tenant_not_found")
+    permissions = membership.permissions
+    if token is not None:
+        permissions &= {Permission(scope) for scope in token.scopes}
+    return Access(user=user, tenant=membership.tenant, role=Role(membership.role), permissions=permissions)

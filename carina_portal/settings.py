@@ -1,0 +1,269 @@
+"""Every setting of the portal, from the environment. Secrets have no default; `make run` generates them under `var/`."""
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from carina_portal import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = re.search(r"^## (\d+\.\d+\.\d+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[1]  # type: ignore[index]
+
+# --- who we are -----------------------------------------------------------------------------------------------------------------
+SECRET_KEY = env.secret("CARINA_SECRET_KEY")
+VAULT_KEYS = env.key_ring("CARINA_VAULT_KEYS")
+INSTALLATION = env.text("CARINA_INSTALLATION", "carina")
+BASE_URL = env.text("CARINA_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+EMBEDDED = env.flag("CARINA_EMBEDDED")
+DEBUG = env.flag("CARINA_DEBUG")
+VAR_DIR = Path(env.text("CARINA_VAR", str(BASE_DIR / "var")))
+HTTPS = BASE_URL.startswith("https://")
+ALLOWED_HOSTS = env.words("CARINA_ALLOWED_HOSTS", "127.0.0.1,localhost")
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+# --- applications ---------------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "template_partials",
+    "apps.common",
+    "apps.audit",
+    "apps.accounts",
+    "apps.tenants",
+    "apps.credentials",
+    "apps.operations",
+    "apps.hosts",
+    "apps.coes",
+    "apps.bays",
+    "apps.dashboard",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.common.middleware.request_id",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "carina_portal.urls"
+WSGI_APPLICATION = "carina_portal.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "apps.dashboard.context.portal",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False  # both slash forms are routed; a redirect would lose the body of a POST
+
+# --- PostgreSQL, Redis, Celery --------------------------------------------------------------------------------------------------
+DATABASES: dict[str, dict[str, Any]] = {"default": {**env.database("DATABASE_URL"), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+REDIS_URL = env.secret("REDIS_URL")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL.replace("redis+socket://", "unix://")}}
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A request must not wait for a broker that is down: the sweep sends again what is due in the database.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1}
+CELERY_TASK_PUBLISH_RETRY = False
+# The anonymous exchange needs no binding table in Redis, so an emptied Redis loses messages but never the way to send new ones.
+CELERY_TASK_DEFAULT_EXCHANGE = ""
+CELERY_TASK_DEFAULT_EXCHANGE_TYPE = "direct"
+CELERY_TASK_DEFAULT_QUEUE = "carina"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "dispatch operations that are due": {"task": "operations.sweep", "schedule": 1.0, "options": {"expires": 5}},
+    "ask active bays how they are": {"task": "bays.observe_all", "schedule": 5.0, "options": {"expires": 5}},
+    "ask clouds what they have": {"task": "hosts.sync_clouds", "schedule": 30.0, "options": {"expires": 30}},
+    "delete bays whose time is over": {"task": "bays.expire", "schedule": 30.0, "options": {"expires": 30}},
+    "forget old idempotency keys": {"task": "common.forget_idempotency_keys", "schedule": 3600.0, "options": {"expires": 600}},
+}
+OPERATION_LEASE_SECONDS = env.integer("CARINA_OPERATION_LEASE_SECONDS", 10)
+
+# --- people ---------------------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+ACCOUNT_LOGOUT_REDIRECT_URL = "home"
+ACCOUNT_ADAPTER = "apps.accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_CONFIRM_EMAIL_ON_GET = False  # a mail scanner that follows the link must not burn it
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
+ACCOUNT_SESSION_REMEMBER = True
+TOKEN_PREFIX = "carina"
+MAX_TOKEN_DAYS = env.integer("CARINA_MAX_TOKEN_DAYS", 365)
+
+# --- mail -----------------------------------------------------------------------------------------------------------------------
+MAIL_DIR = Path(env.text("CARINA_MAIL_DIR")) if env.text("CARINA_MAIL_DIR") else None
+EMAIL_BACKEND = "apps.common.mailbox.FolderBackend" if MAIL_DIR else "django.core.mail.backends.smtp.EmailBackend"
+DEFAULT_FROM_EMAIL = env.text("CARINA_MAIL_FROM", "Carina <carina@localhost>")
+EMAIL_HOST = env.text("CARINA_SMTP_HOST", "localhost")
+EMAIL_PORT = env.integer("CARINA_SMTP_PORT", 25)
+EMAIL_HOST_USER = env.text("CARINA_SMTP_USER")
+EMAIL_HOST_PASSWORD = env.secret("CARINA_SMTP_PASSWORD") if EMAIL_HOST_USER else ""
+EMAIL_USE_TLS = env.flag("CARINA_SMTP_TLS")
+EMAIL_TIMEOUT = 10
+
+# --- bays -----------------------------------------------------------------------------------------------------------------------
+CURRENCY = env.text("CARINA_CURRENCY", "USD")
+HOURS_PER_MONTH = Decimal(730)
+MAX_HOSTS_PER_BAY = env.integer("CARINA_MAX_HOSTS_PER_BAY", 50)
+DEFAULT_MAX_BAYS = env.integer("CARINA_DEFAULT_MAX_BAYS", 10)
+DEFAULT_MAX_HOSTS = env.integer("CARINA_DEFAULT_MAX_HOSTS", 50)
+CLIENT_CERTIFICATE_DAYS = env.integer("CARINA_CLIENT_CERTIFICATE_DAYS", 90)
+# A /24 for each bay is taken out of this range, leaving out what the cloud and this machine already use.
+BAY_NETWORKS = env.text("CARINA_BAY_NETWORKS", "10.100.0.0/14")
+PUBLIC_ADDRESS = env.text("CARINA_PUBLIC_ADDRESS")
+PUBLIC_PORTS = env.text("CARINA_PUBLIC_PORTS", "20000-29999")
+
+# --- browser --------------------------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "manifest-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("CARINA_BEHIND_PROXY") else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"carina_session_{INSTALLATION}", f"carina_csrf_{INSTALLATION}"  # two portals on one host name
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+# --- language and time ----------------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+TIME_ZONE = "UTC"
+USE_I18N = USE_TZ = True
+
+# --- REST API -------------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.bays.api.authentication.TokenAuthentication", "apps.bays.api.authentication.BrowserSession"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "apps.common.api.pagination.NewestFirst",
+    "EXCEPTION_HANDLER": "apps.common.api.problems.handle",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.AnonRateThrottle", "rest_framework.throttling.UserRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"anon": env.text("CARINA_RATE_ANONYMOUS", "60/min"), "user": env.text("CARINA_RATE_USER", "1200/min")},
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Carina",
+    "DESCRIPTION": "Private container clusters in seconds. Every list is cursor-paged, every error is RFC 9457 problem+json.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- logs: one line of key=value or JSON an event, never a secret ------------------------------------------------------------------
+_shared: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+_renderer: Any = (
+    structlog.processors.JSONRenderer() if env.text("CARINA_LOG_FORMAT") == "json" else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+)
+structlog.configure(
+    processors=[*_shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _shared,
+            "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer],
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("CARINA_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+    },
+}
