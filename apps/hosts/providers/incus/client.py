@@ -1,11 +1,15 @@
 """A small client of the Incus REST API (https://linuxcontainers.org/incus/docs/main/rest-api/): one connection pool, errors translated."""
 
+import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
+import httpcore
 import httpx
 
 from apps.hosts.contracts import CloudBusy, CloudCredentialsRejected, CloudUnreachable
@@ -42,9 +46,9 @@ class IncusClient:
         self._http = httpx.Client(transport=transport, base_url=base_url, timeout=timeout, trust_env=False)
 
     @classmethod
-    def local(cls, *, socket: str) -> Self:
+    def local(cls, *, path: str) -> Self:
         """A client of the Incus behind a unix socket on this machine."""
-        return cls(transport=httpx.HTTPTransport(uds=socket, limits=_limits()))
+        return cls(transport=LocalTransport(path=path))
 
     @classmethod
     def remote(cls, *, url: str, certificate: str, key: str, server_certificate: str) -> Self:
@@ -126,6 +130,36 @@ class IncusClient:
             raise CloudUnreachable(f"Incus cannot be reached: {text}.") from error
         except httpx.HTTPError as error:
             raise CloudUnreachable(f"Incus did not answer {method} {path}: {str(error) or type(error).__name__}.") from error
+
+
+class LocalTransport(httpx.HTTPTransport):
+    """HTTP over a unix socket, on a backend of our own."""
+
+    def __init__(self, *, path: str) -> None:
+        super().__init__(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # none is spoken here, and the default one loads every authority
+        limits = _limits()
+        self._pool = httpcore.ConnectionPool(
+            uds=path,
+            network_backend=_ClosingBackend(),
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+        )
+
+
+class _ClosingBackend(httpcore.SyncBackend):
+    """Tries the socket first: httpcore's own backend leaves one that refuses to the garbage collector."""
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
+    ) -> httpcore.NetworkStream:
+        with closing(socket.socket(socket.AF_UNIX)) as probe:
+            try:
+                probe.settimeout(timeout)
+                probe.connect(path)
+            except OSError as error:
+                raise httpcore.ConnectError(str(error)) from error
+        return super().connect_unix_socket(path, timeout, socket_options)
 
 
 def _limits() -> httpx.Limits:

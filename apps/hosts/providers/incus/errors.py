@@ -77,6 +77,7 @@ BY_TEXT: tuple[tuple[type[ProviderError], tuple[str, ...]], ...] = (
             "invalid ",
             "not allowed",
             "is forbidden",
+            "is too low",
             "failed checking if instance creation allowed",
             "failed to receive fd from listener process",
             "address already in use",

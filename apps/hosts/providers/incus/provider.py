@@ -157,7 +157,7 @@ class IncusProvider:
 def _connect(access: CloudAccess) -> IncusClient:
     settings, secrets = access.settings, access.secrets
     if settings.get("socket"):
-        return IncusClient.local(socket=settings["socket"])
+        return IncusClient.local(path=settings["socket"])
     if settings.get("url"):
         return IncusClient.remote(
             url=settings["url"],

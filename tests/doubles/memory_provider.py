@@ -1,0 +1,302 @@
+"""A cloud in memory that fails on command: for tests of what stands above a provider. It passes the contract suite of the real ones.
+
+`cloud_named(name=access.name)` is the cloud behind every `MemoryProvider` with that access, so a test reaches past the provider:
+
+    cloud = cloud_named(name="memory")
+    cloud.fail(at="ensure_host.start", error=CloudUnreachable("gone"), after=True)   # the next start works, its answer is lost
+    cloud.fail(at="ensure_network", nth=3, error=Crash())                            # the process dies at the third call
+    cloud.fail_at_random(seed=7, rate=0.1)                                           # one step in ten fails, before or after its effect
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import RLock
+
+from apps.hosts.contracts import (
+    AggregateInfo,
+    CloudBusy,
+    CloudFacts,
+    CloudRefused,
+    CloudUnreachable,
+    HostKind,
+    HostSpec,
+    HostState,
+    ImageInfo,
+    ImageMissing,
+    NetworkSpec,
+    NoCapacity,
+    Owner,
+    PowerState,
+    QuotaExceeded,
+    TenantLimits,
+)
+from apps.hosts.providers.base import CloudAccess
+
+STEPS = (
+    "discover",
+    "ensure_network",
+    "ensure_host.create",
+    "ensure_host.push",
+    "ensure_host.start",
+    "list_hosts",
+    "remove_host",
+    "remove_network",
+    "leftovers",
+)
+
+
+class Crash(BaseException):
+    """The process died here: nothing that catches Exception sees it."""
+
+
+@dataclass(kw_only=True)
+class MemoryHost:
+    """An instance of the cloud. `owner` is None for one that somebody else made."""
+
+    spec: HostSpec
+    owner: Owner | None
+    power: PowerState = PowerState.STOPPED
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Raise `error` when `at` is reached for the `nth` time (counted by the cloud since it began)."""
+
+    at: str
+    nth: int
+    error: BaseException
+    after: bool
+
+
+class MemoryCloud:
+    """What exists outside. Every field may be read and written by tests, under `lock` where threads run."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.vcpus, self.memory_mib, self.disk_gib = 1000, 1_000_000, 10_000
+        self.images = {"node-swarm": {"carina.coe": "swarm", "carina.coe_version": "26.1.5"}}
+        self.limitations: tuple[str, ...] = ()
+        self.reachable = True
+        self.latency_seconds = 0.0
+        self.limits: dict[str, TenantLimits] = {}
+        self.networks: dict[str, tuple[Owner | None, str]] = {}
+        self.hosts: dict[tuple[str, str], MemoryHost] = {}
+        self.reached: Counter[str] = Counter()
+        self._faults: list[Fault] = []
+        self._dice: random.Random | None = None
+        self._rate = 0.0
+
+    def fail(self, *, at: str, error: BaseException, nth: int = 1, after: bool = False) -> None:
+        """Let the `nth` next time that step `at` (see STEPS) is reached raise `error`, before its effect or `after` it."""
+        if at not in STEPS:
+            raise ValueError(f"{at!r} is no step: {', '.join(STEPS)}")
+        with self.lock:
+            self._faults.append(Fault(at=at, nth=self.reached[at] + nth, error=error, after=after))
+
+    def fail_at_random(self, *, seed: int, rate: float) -> None:
+        """From now on let every step fail with probability `rate`, half of the time after its effect; 0 ends it."""
+        with self.lock:
+            self._dice, self._rate = random.Random(seed), rate  # noqa: S311  # chance that can be repeated
+
+    def vanish(self, *, ref: str) -> None:
+        """Let a host disappear as if its server had burnt down."""
+        with self.lock:
+            for key in [key for key in self.hosts if key[1] == ref]:
+                del self.hosts[key]
+
+    def stop(self, *, ref: str) -> None:
+        """Let a host lose its power."""
+        with self.lock:
+            for (_, name), host in self.hosts.items():
+                if name == ref:
+                    host.power = PowerState.STOPPED
+
+    @contextmanager
+    def step(self, at: str) -> Iterator[None]:
+        """The effect of a step, with what goes wrong before and after it."""
+        if self.latency_seconds:
+            time.sleep(self.latency_seconds)
+        with self.lock:
+            if not self.reachable:
+                raise CloudUnreachable("The cloud in memory was made unreachable.")
+            self.reached[at] += 1
+            due = [fault for fault in self._faults if fault.at == at and fault.nth == self.reached[at]]
+            for fault in due:
+                self._faults.remove(fault)
+            due += self._thrown(at)
+            self._raise(due, after=False)
+            yield
+            self._raise(due, after=True)
+
+    def _thrown(self, at: str) -> list[Fault]:
+        if self._dice is None or self._dice.random() >= self._rate:
+            return []
+        kind = self._dice.choice((CloudUnreachable, CloudBusy))
+        return [Fault(at=at, nth=0, error=kind(f"{at} failed by chance."), after=self._dice.random() < 0.5)]
+
+    @staticmethod
+    def _raise(faults: list[Fault], *, after: bool) -> None:
+        for fault in faults:
+            if fault.after is after:
+                raise fault.error
+
+
+_clouds: dict[str, MemoryCloud] = {}
+_clouds_lock = RLock()
+
+
+def cloud_named(*, name: str) -> MemoryCloud:
+    """The cloud behind every provider whose access has this name; made when first asked for."""
+    with _clouds_lock:
+        return _clouds.setdefault(name, MemoryCloud())
+
+
+def forget_clouds() -> None:
+    """Start again with none."""
+    with _clouds_lock:
+        _clouds.clear()
+
+
+class MemoryProvider:
+    """The port over a `MemoryCloud`."""
+
+    reaches_hosts_directly = True
+
+    def __init__(self, access: CloudAccess) -> None:
+        self.cloud = cloud_named(name=access.name)
+
+    def discover(self) -> CloudFacts:
+        cloud = self.cloud
+        with cloud.step("discover"):
+            sizes = [host.spec.size for host in cloud.hosts.values()]
+            aggregate = AggregateInfo(
+                name="memory",
+                host_kind=HostKind.CONTAINER,
+                metadata={},
+                servers=1,
+                total_vcpus=cloud.vcpus,
+                total_memory_mib=cloud.memory_mib,
+                total_disk_gib=cloud.disk_gib,
+                free_vcpus=max(0, cloud.vcpus - sum(size.vcpus for size in sizes)),
+                free_memory_mib=max(0, cloud.memory_mib - sum(size.memory_mib for size in sizes)),
+                free_disk_gib=max(0, cloud.disk_gib - sum(size.disk_gib for size in sizes)),
+            )
+            return CloudFacts(
+                version="Memory 1",
+                aggregates=(aggregate,),
+                images=tuple(ImageInfo(ref=ref, properties=dict(properties)) for ref, properties in cloud.images.items()),
+                unavailable={kind: "Memory holds containers only." for kind in HostKind if kind is not HostKind.CONTAINER},
+                limitations=cloud.limitations,
+                used_cidrs=tuple(cidr for _, cidr in cloud.networks.values()),
+            )
+
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        with self.cloud.step("ensure_network"):
+            owner, _ = self.cloud.networks.get(network_name(spec.owner), (spec.owner, ""))
+            if owner != spec.owner:
+                raise CloudRefused(f"Network {network_name(spec.owner)} exists and is not this bay's.")
+            self.cloud.limits[project_name(spec.owner)] = spec.limits
+            self.cloud.networks[network_name(spec.owner)] = (spec.owner, spec.cidr)
+
+    def ensure_host(self, spec: HostSpec) -> HostState:
+        key = (project_name(spec.owner), spec.ref)
+        if key not in self.cloud.hosts:
+            with self.cloud.step("ensure_host.create"):
+                self._create(spec)
+        host = self._own(spec)
+        if host.power is not PowerState.RUNNING:
+            with self.cloud.step("ensure_host.push"):
+                self._own(spec).files = {file.path: file.content for file in spec.files}
+            with self.cloud.step("ensure_host.start"):
+                self._own(spec).power = PowerState.RUNNING
+        host.spec = replace(host.spec, publication=spec.publication)
+        return HostState(ref=spec.ref, power=host.power, address=host.spec.address)
+
+    def list_hosts(self, owner: Owner) -> list[HostState]:
+        with self.cloud.step("list_hosts"):
+            return [
+                HostState(ref=ref, power=host.power, address=host.spec.address)
+                for (_, ref), host in self.cloud.hosts.items()
+                if host.owner == owner
+            ]
+
+    def remove_host(self, owner: Owner, ref: str) -> None:
+        with self.cloud.step("remove_host"):
+            host = self.cloud.hosts.get((project_name(owner), ref))
+            if host is not None and host.owner == owner:
+                del self.cloud.hosts[project_name(owner), ref]
+
+    def remove_network(self, owner: Owner) -> None:
+        with self.cloud.step("remove_network"):
+            if any(host.owner == owner for host in self.cloud.hosts.values()):
+                raise CloudBusy(f"Network {network_name(owner)} still has hosts.")
+            if self.cloud.networks.get(network_name(owner), (None, ""))[0] == owner:
+                del self.cloud.networks[network_name(owner)]
+            mine = project_name(owner)
+            others = any(other is not None and project_name(other) == mine for other, _ in self.cloud.networks.values())
+            if not others and not any(project == mine for project, _ in self.cloud.hosts):
+                self.cloud.limits.pop(mine, None)
+
+    def leftovers(self, owner: Owner) -> list[str]:
+        with self.cloud.step("leftovers"):
+            return [f"host {ref}" for (_, ref), host in self.cloud.hosts.items() if host.owner == owner] + [
+                f"network {name}" for name, (other, _) in self.cloud.networks.items() if other == owner
+            ]
+
+    def diagnose(self, owner: Owner, ref: str) -> str:
+        host = self.cloud.hosts.get((project_name(owner), ref))
+        return f"{ref} is {host.power}" if self.cloud.reachable and host is not None and host.owner == owner else ""
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+    def _own(self, spec: HostSpec) -> MemoryHost:
+        host = self.cloud.hosts.get((project_name(spec.owner), spec.ref))
+        if host is None:
+            raise CloudBusy(f"{spec.ref} vanished while it was being made.")
+        if host.owner != spec.owner:
+            raise CloudRefused(f"{spec.ref} exists and is not this bay's.")
+        return host
+
+    def _create(self, spec: HostSpec) -> None:
+        cloud, project = self.cloud, project_name(spec.owner)
+        if spec.kind is not HostKind.CONTAINER:
+            raise CloudRefused(f"There are no hosts of kind {spec.kind} in memory.")
+        if (project, spec.ref) in cloud.hosts:
+            return
+        limits, size = cloud.limits.get(project), spec.size
+        if limits is None or network_name(spec.owner) not in cloud.networks:
+            raise CloudBusy(f"{spec.ref} has no network yet.")
+        if spec.image not in cloud.images:
+            raise ImageMissing(f"There is no image {spec.image}.")
+        mine = [host.spec.size for (other, _), host in cloud.hosts.items() if other == project]
+        if (
+            len(mine) + 1 > limits.hosts
+            or sum(each.vcpus for each in mine) + size.vcpus > limits.vcpus
+            or sum(each.memory_mib for each in mine) + size.memory_mib > limits.memory_mib
+            or sum(each.processes for each in mine) + size.processes > limits.processes
+        ):
+            raise QuotaExceeded(f"A limit of project {project} is reached.")
+        every = [host.spec.size for host in cloud.hosts.values()]
+        if (
+            sum(each.vcpus for each in every) + size.vcpus > cloud.vcpus
+            or sum(each.memory_mib for each in every) + size.memory_mib > cloud.memory_mib
+            or sum(each.disk_gib for each in every) + size.disk_gib > cloud.disk_gib
+        ):
+            raise NoCapacity("The cloud in memory is full.")
+        cloud.hosts[project, spec.ref] = MemoryHost(spec=spec, owner=spec.owner)
+
+
+def project_name(owner: Owner) -> str:
+    """The tenant's project."""
+    return f"{owner.installation}-{owner.tenant}"
+
+
+def network_name(owner: Owner) -> str:
+    """The bay's network."""
+    return f"network-{owner.bay}"
