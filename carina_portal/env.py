@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def text(name: str, default: str = "") -> str:
+    """Return the variable `name`, or `default` where it is not set."""
     return os.environ.get(name, default)
 
 
@@ -25,6 +26,7 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 def integer(name: str, default: int) -> int:
+    """Return the whole number in the variable `name`; raises ImproperlyConfigured for anything else."""
     value = os.environ.get(name, "").strip()
     try:
         return int(value) if value else default

@@ -39,7 +39,9 @@ def issue_bundle(*, access: Access, reference: str, label: str = "") -> Bundle:
     bay = _bay_with_endpoint(access=access, reference=reference)
     coe = load_coe(name=bay.coe)
     issued = _issue(access=access, bay=bay, label=label, csr_pem=None)
-    texts = coe.bundle_files(bay=bay.name, endpoint=bay.endpoint, version=bay.coe_version, notices=notices_of(bay=bay))
+    texts = coe.bundle_files(
+        bay=bay.name, endpoint=bay.endpoint, version=bay.coe_version, notices=notices_of(bay=bay), expires_at=issued.record.expires_at
+    )
     pems = {"ca.pem": issued.ca_pem, "cert.pem": issued.certificate_pem, "key.pem": issued.key_pem or b""}
     return Bundle(file_name=f"{bay.name}.zip", content=build_zip(bay=bay.name, files={**pems, **texts}), certificate_id=issued.record.id)
 
@@ -91,7 +93,12 @@ def _issue(*, access: Access, bay: Bay, label: str, csr_pem: str | None) -> Issu
         authority=authority, owner=access.user, label=label, lifetime=timedelta(days=settings.CLIENT_CERTIFICATE_DAYS), csr_pem=csr_pem
     )
     record(
-        by=access.actor, action="certificate.issued", sentence=f"obtained credentials for the bay {bay.name}", tenant_id=bay.tenant_id,
-        target_id=str(bay.id), target_label=bay.name, data={"serial": issued.record.serial, "expires_at": issued.record.expires_at.isoformat()},
-    )  # fmt: skip
+        by=access.actor,
+        action="certificate.issued",
+        sentence=f"obtained credentials for the bay {bay.name}",
+        tenant_id=bay.tenant_id,
+        target_id=str(bay.id),
+        target_label=bay.name,
+        data={"serial": issued.record.serial, "expires_at": issued.record.expires_at.isoformat()},
+    )
     return issued

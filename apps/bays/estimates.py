@@ -68,7 +68,9 @@ def check_limits(*, tenant: Tenant, more_bays: int, more_hosts: int) -> None:
 def estimate_create(*, access: Access, spec: BaySpec) -> Estimate:
     """Return what creating this bay would cost and use, and whether it would be accepted. Changes nothing."""
     access.require(Permission.BAY_READ)
-    return _estimate(access=access, flavor=spec.flavor, count=spec.node_count, more_hosts=spec.node_count, more_bays=1, cloud_name=spec.cloud)
+    return _estimate(
+        access=access, flavor=spec.flavor, count=spec.node_count, more_hosts=spec.node_count, more_bays=1, cloud_name=spec.cloud
+    )
 
 
 def estimate_resize(*, access: Access, flavor: Flavor, count: int, before: int, cloud_name: str) -> Estimate:
@@ -88,7 +90,15 @@ def _estimate(*, access: Access, flavor: Flavor, count: int, more_hosts: int, mo
         refusal = error.detail
     hourly = count * flavor.price_per_hour
     return Estimate(
-        currency=settings.CURRENCY, price_per_hour=hourly, price_per_month=(hourly * settings.HOURS_PER_MONTH).quantize(Decimal("0.01")),
-        node_count=count, vcpus=count * flavor.vcpus, memory_mib=count * flavor.memory_mib, disk_gib=count * flavor.disk_gib,
-        usage=usage_after(tenant=access.tenant, more_bays=more_bays, more_hosts=more_hosts), cloud=cloud, room=room, refusal=refusal,
-    )  # fmt: skip
+        currency=settings.CURRENCY,
+        price_per_hour=hourly,
+        price_per_month=(hourly * settings.HOURS_PER_MONTH).quantize(Decimal("0.01")),
+        node_count=count,
+        vcpus=count * flavor.vcpus,
+        memory_mib=count * flavor.memory_mib,
+        disk_gib=count * flavor.disk_gib,
+        usage=usage_after(tenant=access.tenant, more_bays=more_bays, more_hosts=more_hosts),
+        cloud=cloud,
+        room=room,
+        refusal=refusal,
+    )

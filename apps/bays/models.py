@@ -72,7 +72,8 @@ class Bay(Identified):
             models.UniqueConstraint(fields=["tenant", "name"], condition=ALIVE, name="one_live_bay_per_name"),
             models.UniqueConstraint(fields=["cloud", "cidr"], condition=ALIVE, name="one_live_bay_per_network"),
             models.CheckConstraint(
-                condition=Q(condition="deleted", deleted_at__isnull=False) | (~Q(condition="deleted") & ALIVE), name="deleted_bays_have_an_end"
+                condition=Q(condition="deleted", deleted_at__isnull=False) | (~Q(condition="deleted") & ALIVE),
+                name="deleted_bays_have_an_end",
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["tenant", "-created_at"], condition=ALIVE, name="live_bays_of_tenant")]
@@ -180,7 +181,8 @@ class Host(Identified):
             models.UniqueConstraint(fields=["bay", "index"], condition=~Q(state="removed"), name="one_live_host_per_number"),
             models.UniqueConstraint(fields=["cloud", "published_port"], condition=~Q(state="removed"), name="one_host_per_public_port"),
             models.CheckConstraint(
-                condition=Q(state="removed", removed_at__isnull=False) | (~Q(state="removed") & Q(removed_at=None)), name="removed_hosts_have_an_end"
+                condition=Q(state="removed", removed_at__isnull=False) | (~Q(state="removed") & Q(removed_at=None)),
+                name="removed_hosts_have_an_end",
             ),
         ]
 

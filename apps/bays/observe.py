@@ -65,11 +65,19 @@ def _write(*, bay: Bay, hosts: list[Host], members: list[NodeState] | None, powe
         health, code = Health.DEGRADED, "host_lost"
         message = f"{', '.join(lost)}: {code_named(code=code).title}"
     if (locked.health, locked.reason_code) != (health, code):
-        words = {Health.HEALTHY: "All hosts answer again", Health.UNREACHABLE: f"The cluster does not answer: {sentence}", Health.DEGRADED: message}
+        words = {
+            Health.HEALTHY: "All hosts answer again",
+            Health.UNREACHABLE: f"The cluster does not answer: {sentence}",
+            Health.DEGRADED: message,
+        }
         Event.objects.create(
-            tenant_id=bay.tenant_id, subject_id=bay.id, at=now(), code=f"health.{health}", message=words[health],
+            tenant_id=bay.tenant_id,
+            subject_id=bay.id,
+            at=now(),
+            code=f"health.{health}",
+            message=words[health],
             level="info" if health == Health.HEALTHY else "warning",
-        )  # fmt: skip
+        )
     Bay.objects.filter(id=bay.id).update(health=health, reason_code=code, reason_message=message, observed_at=now())
 
 

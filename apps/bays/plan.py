@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from django.conf import settings
 
 from apps.bays.models import ALIVE, Bay, Host, NodeGroup
-from apps.coes.base import Coe
 from apps.coes.contracts import Role
 from apps.common.clock import now
 from apps.credentials.services import create_authority
@@ -43,7 +42,7 @@ def plan_network(*, bay: Bay) -> None:
         bay.save(update_fields=fields)
 
 
-def plan_hosts(*, bay: Bay, coe: Coe, all_published: bool) -> None:
+def plan_hosts(*, bay: Bay, all_published: bool) -> None:
     """Insert rows for hosts that are wanted and missing, and mark the surplus (highest numbers first) as draining. Raises NothingLeft."""
     live = list(bay.hosts.exclude(state=Host.State.REMOVED).select_related("group").order_by("index"))
     taken = {host.index for host in live}
@@ -75,7 +74,11 @@ def free_cidr(*, cloud: Cloud) -> str:
 def free_port(*, cloud: Cloud) -> int:
     """Return the lowest port of the cloud's public range that no live host has. Raises NothingLeft."""
     first, _, last = cloud.public_ports.partition("-")
-    used = set(Host.objects.filter(cloud=cloud, published_port__isnull=False).exclude(state=Host.State.REMOVED).values_list("published_port", flat=True))
+    used = set(
+        Host.objects.filter(cloud=cloud, published_port__isnull=False)
+        .exclude(state=Host.State.REMOVED)
+        .values_list("published_port", flat=True)
+    )
     for port in range(int(first), int(last) + 1):
         if port not in used:
             return port
@@ -95,7 +98,14 @@ def managers_of(hosts: Iterable[Host]) -> list[Host]:
 def _insert_host(*, bay: Bay, group: NodeGroup, index: int, published: bool) -> None:
     network = ipaddress.ip_network(str(bay.cidr))
     Host.objects.create(
-        tenant=bay.tenant, bay=bay, cloud=bay.cloud, group=group, index=index, ref=ref_of(bay=bay, index=index),
-        hostname=f"{bay.name}-{index}", address=str(network[FIRST_HOST + index - 1]),
-        published_port=free_port(cloud=bay.cloud) if published else None, created_at=now(),
-    )  # fmt: skip
+        tenant=bay.tenant,
+        bay=bay,
+        cloud=bay.cloud,
+        group=group,
+        index=index,
+        ref=ref_of(bay=bay, index=index),
+        hostname=f"{bay.name}-{index}",
+        address=str(network[FIRST_HOST + index - 1]),
+        published_port=free_port(cloud=bay.cloud) if published else None,
+        created_at=now(),
+    )

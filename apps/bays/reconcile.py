@@ -51,7 +51,7 @@ class Ensure:
         with run.phase(NETWORK):
             with run.lease.guard():
                 plan_network(bay=bay)
-                plan_hosts(bay=bay, coe=world.coe, all_published=not world.provider.reaches_hosts_directly)
+                plan_hosts(bay=bay, all_published=not world.provider.reaches_hosts_directly)
             run.alive()
             world.provider.ensure_network(world.network())
         seen = {state.ref: state for state in world.provider.list_hosts(world.owner)}
@@ -68,7 +68,13 @@ class Ensure:
         """Write how the bay is at rest now."""
         bay = Bay.objects.filter(id=operation.subject_id)
         if outcome.state == State.SUCCEEDED:
-            bay.update(condition=Condition.ACTIVE, health=Health.HEALTHY, reason_code="", reason_message="", observed_generation=operation.generation)
+            bay.update(
+                condition=Condition.ACTIVE,
+                health=Health.HEALTHY,
+                reason_code="",
+                reason_message="",
+                observed_generation=operation.generation,
+            )
         elif outcome.state == State.FAILED:
             bay.update(condition=Condition.ERROR, reason_code=outcome.code, reason_message=outcome.message)
 
@@ -140,7 +146,9 @@ def _start_hosts(run: Run, world: World, seen: dict[str, HostState]) -> None:
     missing = [host for host in wanted if host.ref not in running or host.state == Host.State.PLANNED]
     if not missing:
         return
-    run.step(phase=HOSTS, done=len(wanted) - len(missing), total=len(wanted), detail=f"{len(wanted) - len(missing)} of {len(wanted)} started")
+    run.step(
+        phase=HOSTS, done=len(wanted) - len(missing), total=len(wanted), detail=f"{len(wanted) - len(missing)} of {len(wanted)} started"
+    )
     specs = {host.ref: world.host(host) for host in missing}
 
     def start(spec: HostSpec) -> HostState:

@@ -23,6 +23,7 @@ class Remove:
 
     def phases(self, *, operation: Operation) -> Sequence[PhaseSpec]:
         """Return the phases of every deletion."""
+        del operation
         return [
             PhaseSpec(name=HOSTS, title="Deleting hosts", weight=70),
             PhaseSpec(name=NETWORK, title="Deleting the private network", weight=20),
@@ -47,11 +48,18 @@ class Remove:
         if outcome.state != State.SUCCEEDED:
             return
         moment = now()
-        Host.objects.filter(bay_id=operation.subject_id).exclude(state=Host.State.REMOVED).update(state=Host.State.REMOVED, removed_at=moment)
+        Host.objects.filter(bay_id=operation.subject_id).exclude(state=Host.State.REMOVED).update(
+            state=Host.State.REMOVED, removed_at=moment
+        )
         Bay.objects.filter(id=operation.subject_id).update(
-            condition=Condition.DELETED, health=Health.UNKNOWN, reason_code="", reason_message="", endpoint="", deleted_at=moment,
+            condition=Condition.DELETED,
+            health=Health.UNKNOWN,
+            reason_code="",
+            reason_message="",
+            endpoint="",
+            deleted_at=moment,
             observed_generation=operation.generation,
-        )  # fmt: skip
+        )
 
 
 def _remove_hosts(run: Run, world: World) -> None:

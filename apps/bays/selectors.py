@@ -41,7 +41,11 @@ def get_bay(*, access: Access, reference: str) -> Bay:
 def attach_operations(bays: Iterable[Bay]) -> list[Bay]:
     """Return the bays as a list, each with its newest operation, in one query for all."""
     listed = list(bays)
-    newest = Operation.objects.filter(subject_id__in=[bay.id for bay in listed]).order_by("subject_id", "-preempts", "-created_at").distinct("subject_id")
+    newest = (
+        Operation.objects.filter(subject_id__in=[bay.id for bay in listed])
+        .order_by("subject_id", "-preempts", "-created_at")
+        .distinct("subject_id")
+    )
     by_subject = {operation.subject_id: operation for operation in newest}
     for bay in listed:
         bay.operation = by_subject.get(bay.id)
@@ -61,7 +65,11 @@ def events_of(*, bay: Bay) -> QuerySet[Event]:
 def promised_by_cloud() -> dict[UUID, HostSize]:
     """Return what accepted bays will still ask of each cloud: hosts wanted that its last look cannot have counted yet."""
     promised: dict[UUID, HostSize] = {}
-    groups = NodeGroup.objects.filter(bay__deleted_at=None, bay__delete_requested_at=None).select_related("flavor", "bay__cloud").prefetch_related("hosts")
+    groups = (
+        NodeGroup.objects.filter(bay__deleted_at=None, bay__delete_requested_at=None)
+        .select_related("flavor", "bay__cloud")
+        .prefetch_related("hosts")
+    )
     for group in groups:
         synced_at = group.bay.cloud.synced_at
         counted = sum(1 for host in group.hosts.all() if host.ready_at is not None and synced_at is not None and host.ready_at < synced_at)

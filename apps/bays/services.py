@@ -34,14 +34,24 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
     access.require(Permission.BAY_CREATE)
     tenant = _lock_tenant(access.tenant)
     if tenant.bays.filter(ALIVE, name=spec.name).exists():
-        raise Conflict(f"There is already a bay “{spec.name}” in {tenant.name}.", code="name_taken", errors={"name": "This name is in use."})
+        raise Conflict(
+            f"There is already a bay “{spec.name}” in {tenant.name}.", code="name_taken", errors={"name": "This name is in use."}
+        )
     check_limits(tenant=tenant, more_bays=1, more_hosts=spec.node_count)
     place = _place(spec)
     moment = now()
     bay = Bay.objects.create(
-        tenant=tenant, name=spec.name, coe=spec.coe.name, coe_version=spec.coe_version, cloud=place[0], aggregate=place[1],
-        expires_at=moment + spec.ttl if spec.ttl else None, created_by=access.actor.label, created_at=moment, updated_at=moment,
-    )  # fmt: skip
+        tenant=tenant,
+        name=spec.name,
+        coe=spec.coe.name,
+        coe_version=spec.coe_version,
+        cloud=place[0],
+        aggregate=place[1],
+        expires_at=moment + spec.ttl if spec.ttl else None,
+        created_by=access.actor.label,
+        created_at=moment,
+        updated_at=moment,
+    )
     NodeGroup.objects.create(bay=bay, role=Role.MANAGER, flavor=spec.flavor, count=spec.manager_count)
     NodeGroup.objects.create(bay=bay, role=Role.WORKER, flavor=spec.flavor, count=spec.node_count - spec.manager_count)
     submit(tenant=tenant, kind="bay.create", subject_id=bay.id, generation=bay.generation, by=access.actor)
@@ -64,9 +74,10 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     managers = bay.manager_count
     if count < managers:
         raise InvalidInput.field(
-            "node_count", f"The bay has {managers} managers, which must stay for a majority to decide; {managers} hosts is the least.",
+            "node_count",
+            f"The bay has {managers} managers, which must stay for a majority to decide; {managers} hosts is the least.",
             code="below_quorum",
-        )  # fmt: skip
+        )
     more = count - bay.node_count
     if more == 0:
         return bay
@@ -78,9 +89,12 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     _bump(bay)
     submit(tenant=bay.tenant, kind="bay.resize", subject_id=bay.id, generation=bay.generation, by=access.actor)
     _audit(
-        by=access.actor, bay=bay, action="bay.resized", sentence=f"asked to resize the bay {bay.name} from {before} to {count} hosts",
+        by=access.actor,
+        bay=bay,
+        action="bay.resized",
+        sentence=f"asked to resize the bay {bay.name} from {before} to {count} hosts",
         data={"from": before, "to": count},
-    )  # fmt: skip
+    )
     return _fresh(access=access, bay=bay)
 
 
@@ -97,8 +111,16 @@ def rename_bay(*, access: Access, reference: str, name: object, if_match: str | 
         with transaction.atomic():
             _bump(bay, "name")
     except IntegrityError as error:
-        raise Conflict(f"There is already a bay “{wanted}” in {bay.tenant.name}.", code="name_taken", errors={"name": "This name is in use."}) from error
-    _audit(by=access.actor, bay=bay, action="bay.renamed", sentence=f"renamed the bay {before} to {wanted}", data={"from": before, "to": wanted})
+        raise Conflict(
+            f"There is already a bay “{wanted}” in {bay.tenant.name}.", code="name_taken", errors={"name": "This name is in use."}
+        ) from error
+    _audit(
+        by=access.actor,
+        bay=bay,
+        action="bay.renamed",
+        sentence=f"renamed the bay {before} to {wanted}",
+        data={"from": before, "to": wanted},
+    )
     return bay
 
 
@@ -126,7 +148,9 @@ def delete_locked(*, bay: Bay, by: Actor) -> None:
     """Accept the deletion of a bay whose row the caller has locked."""
     if bay.delete_requested_at is not None:
         seconds = (now() - bay.delete_requested_at).total_seconds()
-        raise Conflict(f"The bay {bay.name} is already being deleted, since {seconds:.0f} s; wait for it to be gone.", code="already_deleting")
+        raise Conflict(
+            f"The bay {bay.name} is already being deleted, since {seconds:.0f} s; wait for it to be gone.", code="already_deleting"
+        )
     bay.delete_requested_at = now()
     _bump(bay, "delete_requested_at")
     submit(tenant=bay.tenant, kind="bay.delete", subject_id=bay.id, generation=bay.generation, by=by, preempts=True)

@@ -31,7 +31,7 @@ class BaySpec:
 
 
 def parse_spec(*, data: Mapping[str, Any]) -> BaySpec:
-    """Return the spec that `data` (a JSON object) describes; raises InvalidInput naming every field at fault, the first one as its detail."""
+    """Return the spec that `data` (a JSON object) describes; raises InvalidInput naming every field at fault, the first as its detail."""
     refuse_unknown(data=data, allowed=FIELDS)
     faults: dict[str, InvalidInput] = {}
 
@@ -60,7 +60,9 @@ def refuse_unknown(*, data: Mapping[str, Any], allowed: tuple[str, ...]) -> None
     """Raise InvalidInput if `data` has a key that is not in `allowed`: a misspelt option must not be silently without effect."""
     for key in data:
         if key not in allowed:
-            raise InvalidInput.field(str(key)[:40], f"Unknown field “{str(key)[:40]}”; allowed are: {', '.join(allowed)}.", code="field_unknown")
+            raise InvalidInput.field(
+                str(key)[:40], f"Unknown field “{str(key)[:40]}”; allowed are: {', '.join(allowed)}.", code="field_unknown"
+            )
 
 
 def parse_name(value: object) -> str:
@@ -90,7 +92,9 @@ def parse_version(coe: Coe, value: object) -> str:
         return next(version.name for version in coe.versions if version.default)
     if name not in {version.name for version in coe.versions}:
         known = ", ".join(version.name for version in coe.versions)
-        raise InvalidInput.field("coe_version", f"{coe.title} has no version “{name[:40]}” here; known are: {known}.", code="version_unknown")
+        raise InvalidInput.field(
+            "coe_version", f"{coe.title} has no version “{name[:40]}” here; known are: {known}.", code="version_unknown"
+        )
     return name
 
 
@@ -110,7 +114,9 @@ def parse_count(value: object) -> int:
         raise InvalidInput.field("node_count", "The number of hosts must be a whole number, written without quotes.", code="type")
     if not 1 <= value <= settings.MAX_HOSTS_PER_BAY:
         raise InvalidInput.field(
-            "node_count", f"A bay has between 1 and {settings.MAX_HOSTS_PER_BAY} hosts; {str(value)[:20]} is not possible.", code="node_count_range"
+            "node_count",
+            f"A bay has between 1 and {settings.MAX_HOSTS_PER_BAY} hosts; {str(value)[:20]} is not possible.",
+            code="node_count_range",
         )
     return value
 
@@ -121,7 +127,9 @@ def parse_managers(value: object, coe: Coe, node_count: int) -> int:
         return coe.manager_counts[0]
     if isinstance(value, bool) or not isinstance(value, int) or value not in coe.manager_counts:
         allowed = ", ".join(str(count) for count in coe.manager_counts)
-        raise InvalidInput.field("manager_count", f"The number of managers of {coe.title} must be one of {allowed}.", code="manager_count_range")
+        raise InvalidInput.field(
+            "manager_count", f"The number of managers of {coe.title} must be one of {allowed}.", code="manager_count_range"
+        )
     if value > node_count:
         raise InvalidInput.field(
             "manager_count", f"{value} managers need at least {value} hosts; you asked for {node_count}.", code="manager_count_range"
@@ -136,5 +144,7 @@ def parse_ttl(value: object) -> timedelta | None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput.field("ttl", "The time to live must be a whole number of seconds.", code="type")
     if not SHORTEST_TTL.total_seconds() <= value <= LONGEST_TTL.total_seconds():
-        raise InvalidInput.field("ttl", "The time to live must be between 600 seconds (10 minutes) and 31536000 (a year).", code="ttl_range")
+        raise InvalidInput.field(
+            "ttl", "The time to live must be between 600 seconds (10 minutes) and 31536000 (a year).", code="ttl_range"
+        )
     return timedelta(seconds=value)

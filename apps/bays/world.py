@@ -42,18 +42,30 @@ class World:
         """A host as it shall be made, with a fresh certificate for its engine; `hostname` and addresses are those of the row."""
         public = self.bay.cloud.public_address
         publication = (
-            Publication(address=public, port=host.published_port, host_port=self.coe.engine_port) if host.published_port is not None else None
+            Publication(address=public, port=host.published_port, host_port=self.coe.engine_port)
+            if host.published_port is not None
+            else None
         )
         issued = issue_server_certificate(
-            authority=self.authority, hostname=host.hostname, dns_names=("localhost",),
+            authority=self.authority,
+            hostname=host.hostname,
+            dns_names=("localhost",),
             addresses=[host.address, "127.0.0.1", *([public] if publication else [])],
-        )  # fmt: skip
+        )
         identity = ServerIdentity(ca_pem=issued.ca_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
         return HostSpec(
-            owner=self.owner, ref=host.ref, hostname=host.hostname, kind=HostKind(host.group.flavor.host_kind), image=self.coe.image,
-            size=host.group.flavor.size, cidr=str(self.bay.cidr), address=host.address, publication=publication, aggregate=self.bay.aggregate,
+            owner=self.owner,
+            ref=host.ref,
+            hostname=host.hostname,
+            kind=HostKind(host.group.flavor.host_kind),
+            image=self.coe.image,
+            size=host.group.flavor.size,
+            cidr=str(self.bay.cidr),
+            address=host.address,
+            publication=publication,
+            aggregate=self.bay.aggregate,
             files=self.coe.host_files(hostname=host.hostname, role=host.role, identity=identity),
-        )  # fmt: skip
+        )
 
     def node(self, host: Host) -> Node:
         """A host as its engine is reached from here."""
@@ -94,5 +106,8 @@ def ceiling_of(*, tenant: Tenant) -> TenantLimits:
     """Return what the cloud lets the tenant have at the most: a second line far above our own limits, which are exact."""
     hosts = tenant.max_hosts + settings.MAX_HOSTS_PER_BAY
     return TenantLimits(
-        hosts=hosts, vcpus=hosts * CEILING_VCPUS_PER_HOST, memory_mib=hosts * CEILING_MIB_PER_HOST, processes=hosts * CEILING_PROCESSES_PER_HOST
+        hosts=hosts,
+        vcpus=hosts * CEILING_VCPUS_PER_HOST,
+        memory_mib=hosts * CEILING_MIB_PER_HOST,
+        processes=hosts * CEILING_PROCESSES_PER_HOST,
     )

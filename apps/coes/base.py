@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from typing import ClassVar, Protocol
 
@@ -66,7 +67,9 @@ class Coe(Protocol):
         """What users must know on a cloud with these limitations."""
         ...
 
-    def bundle_files(self, *, bay: str, endpoint: str, version: str, notices: Sequence[Notice]) -> dict[str, str]:
+    def bundle_files(
+        self, *, bay: str, endpoint: str, version: str, notices: Sequence[Notice], expires_at: datetime | None = None
+    ) -> dict[str, str]:
         """Texts of the credential zip beside the pem files, by file name: env scripts for every shell and README.md."""
         ...
 

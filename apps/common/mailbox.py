@@ -22,6 +22,7 @@ class FolderBackend(BaseEmailBackend):
     """Django's mail backend that writes each mail into settings.MAIL_DIR, readable by the portal's user only."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Write the mails and return how many."""
         folder = Path(settings.MAIL_DIR)  # type: ignore[arg-type]
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for message in email_messages:

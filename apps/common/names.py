@@ -5,7 +5,9 @@ import re
 from apps.common.errors import InvalidInput
 
 MAX_LENGTH = 40
-RESERVED = frozenset({"new", "estimate", "api", "admin", "all", "none", "default", "carina", "localhost", "self", "con", "nul", "aux", "prn"})
+RESERVED = frozenset(
+    {"new", "estimate", "api", "admin", "all", "none", "default", "carina", "localhost", "self", "con", "nul", "aux", "prn"}
+)
 PATTERN = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -15,7 +17,9 @@ def check_name(*, name: str, field: str = "name") -> str:
     Raises InvalidInput with the rule that was broken.
     """
     if not name:
-        raise InvalidInput.field(field, "A name is needed: lower-case letters, digits and hyphens, starting with a letter.", code="name_empty")
+        raise InvalidInput.field(
+            field, "A name is needed: lower-case letters, digits and hyphens, starting with a letter.", code="name_empty"
+        )
     if len(name) > MAX_LENGTH:
         raise InvalidInput.field(field, f"The name has {len(name)} characters; at most {MAX_LENGTH} are allowed.", code="name_too_long")
     if not PATTERN.fullmatch(name):

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 
 @require_safe
-def healthz(request: HttpRequest) -> JsonResponse:
+def healthz(_request: HttpRequest) -> JsonResponse:
     """Answer 200 when the database answers; the broker is not needed to accept work, so it is not asked."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")

@@ -31,7 +31,11 @@ def provider_of(*, cloud: Cloud) -> Provider:
         known = _open.get(cloud.id)
         if known is not None and known[0] == version:
             return known[1]
-        secret = json.loads(vault.decrypt(token=cloud.secrets_encrypted, context=secrets_context(cloud_id=cloud.id))) if cloud.secrets_encrypted else {}
+        secret = (
+            json.loads(vault.decrypt(token=cloud.secrets_encrypted, context=secrets_context(cloud_id=cloud.id)))
+            if cloud.secrets_encrypted
+            else {}
+        )
         access = CloudAccess(name=cloud.name, installation=settings.INSTALLATION, settings=cloud.settings, secrets=secret)
         provider = load_provider(kind=cloud.provider)(access)
         _open[cloud.id] = (version, provider)
@@ -39,7 +43,15 @@ def provider_of(*, cloud: Cloud) -> Provider:
 
 
 def save_cloud(
-    *, name: str, title: str, provider: str, options: dict[str, str], secrets: dict[str, str], is_default: bool, public_address: str, public_ports: str
+    *,
+    name: str,
+    title: str,
+    provider: str,
+    options: dict[str, str],
+    secrets: dict[str, str],
+    is_default: bool,
+    public_address: str,
+    public_ports: str,
 ) -> Cloud:
     """Insert or change the cloud `name`; an empty `secrets` keeps those it has. The first cloud becomes the default."""
     moment = now()
@@ -83,9 +95,14 @@ def _write_facts(*, cloud: Cloud, facts: CloudFacts) -> None:
     seen = set()
     for info in facts.aggregates:
         numbers = {
-            "servers": info.servers, "total_vcpus": info.total_vcpus, "total_memory_mib": info.total_memory_mib, "total_disk_gib": info.total_disk_gib,
-            "free_vcpus": info.free_vcpus, "free_memory_mib": info.free_memory_mib, "free_disk_gib": info.free_disk_gib,
-        }  # fmt: skip
+            "servers": info.servers,
+            "total_vcpus": info.total_vcpus,
+            "total_memory_mib": info.total_memory_mib,
+            "total_disk_gib": info.total_disk_gib,
+            "free_vcpus": info.free_vcpus,
+            "free_memory_mib": info.free_memory_mib,
+            "free_disk_gib": info.free_disk_gib,
+        }
         row, _ = Aggregate.objects.update_or_create(
             cloud=cloud, name=info.name, host_kind=info.host_kind, defaults={"metadata": info.metadata, **numbers}
         )

@@ -8,10 +8,21 @@ import operator
 from collections.abc import Callable, Mapping
 
 SCOPE = "aggregate_instance_extra_specs"
-_NUMBERS: dict[str, Callable[[float, float], bool]] = {"=": operator.ge, "==": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le}
+_NUMBERS: dict[str, Callable[[float, float], bool]] = {
+    "=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
 _TEXTS: dict[str, Callable[[str, str], bool]] = {
-    "s==": operator.eq, "s!=": operator.ne, "s<": operator.lt, "s<=": operator.le, "s>": operator.gt, "s>=": operator.ge,
-}  # fmt: skip
+    "s==": operator.eq,
+    "s!=": operator.ne,
+    "s<": operator.lt,
+    "s<=": operator.le,
+    "s>": operator.gt,
+    "s>=": operator.ge,
+}
 
 
 def unmet_specs(*, extra_specs: Mapping[str, str], metadata: Mapping[str, str]) -> list[str]:

@@ -45,7 +45,9 @@ def offer(*, flavor: Flavor, cloud: Cloud, promised: Promised) -> Offer:
     best = max(fitting, key=lambda aggregate: _room(flavor=flavor, aggregate=aggregate, promised=promised.get(cloud.id, nothing)))
     room = _room(flavor=flavor, aggregate=best, promised=promised.get(cloud.id, nothing))
     if not cloud.healthy:
-        return Offer(flavor=flavor, cloud=cloud, aggregate=best, room=0, reason=f"The cloud {cloud.title} does not answer: {cloud.health_message}")
+        return Offer(
+            flavor=flavor, cloud=cloud, aggregate=best, room=0, reason=f"The cloud {cloud.title} does not answer: {cloud.health_message}"
+        )
     reason = "" if room else f"No room is left for {flavor.name} on {cloud.title}."
     return Offer(flavor=flavor, cloud=cloud, aggregate=best, room=room, reason=reason)
 
@@ -68,7 +70,9 @@ def choose(*, flavor: Flavor, count: int, cloud_name: str, promised: Promised) -
     """
     clouds = usable_clouds()
     if not clouds:
-        raise NoRoom("This portal has no cloud that hosts could come from yet; its operator adds one with “manage.py add_cloud”.", code="no_cloud")
+        raise NoRoom(
+            "This portal has no cloud that hosts could come from yet; its operator adds one with “manage.py add_cloud”.", code="no_cloud"
+        )
     if cloud_name:
         clouds = [cloud for cloud in clouds if cloud.name == cloud_name]
         if not clouds:
@@ -86,7 +90,7 @@ def choose(*, flavor: Flavor, count: int, cloud_name: str, promised: Promised) -
         f"There is room for {best.room} more {'host' if best.room == 1 else 'hosts'} of flavor {flavor.name}, not for {count}; "
         "choose a smaller flavor or fewer hosts.",
         errors={"node_count": f"Room for {best.room} more."},
-    )  # fmt: skip
+    )
 
 
 def _room(*, flavor: Flavor, aggregate: Aggregate, promised: HostSize) -> int:

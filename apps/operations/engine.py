@@ -48,9 +48,17 @@ def submit(*, tenant: Tenant, kind: str, subject_id: uuid.UUID, generation: int,
     if preempts:
         _request_cancel(subject_id=subject_id)
     operation = Operation.objects.create(
-        tenant=tenant, kind=kind, subject_id=subject_id, generation=generation, preempts=preempts, requested_by=by.label,
-        due_at=moment, dispatched_at=moment, created_at=moment, deadline_at=moment + limit if limit else None,
-    )  # fmt: skip
+        tenant=tenant,
+        kind=kind,
+        subject_id=subject_id,
+        generation=generation,
+        preempts=preempts,
+        requested_by=by.label,
+        due_at=moment,
+        dispatched_at=moment,
+        created_at=moment,
+        deadline_at=moment + limit if limit else None,
+    )
     dispatch.on_commit(operation_id=operation.id)
     return operation
 
@@ -105,7 +113,7 @@ def _trouble(run: Run, handler: Handler, error: Exception) -> None:
     code = getattr(error, "code", "internal")
     transient = getattr(error, "transient", False)
     if code == "internal":
-        log.exception("operation_failed_by_mistake")
+        log.error("operation_failed_by_mistake", exc_info=error)
     else:
         log.warning("operation_trouble", code=code, error=str(error), attempt=run.operation.attempts)
     message = code_named(code="internal").title if code == "internal" else str(error)
@@ -136,15 +144,27 @@ def _end(run: Run, handler: Handler, outcome: Outcome) -> None:
     with run.lease.guard():
         handler.finish(operation=operation, outcome=outcome)
         Operation.objects.filter(id=operation.id).update(
-            state=outcome.state, code=outcome.code, message=outcome.message, finished_at=outcome.at, lease_token=None, lease_expires_at=None,
+            state=outcome.state,
+            code=outcome.code,
+            message=outcome.message,
+            finished_at=outcome.at,
+            lease_token=None,
+            lease_expires_at=None,
             progress=100 if outcome.state == State.SUCCEEDED else F("progress"),
-        )  # fmt: skip
+        )
         seconds = (outcome.at - operation.created_at).total_seconds()
-        words = {State.SUCCEEDED: f"done in {seconds:.1f} s", State.FAILED: f"failed: {outcome.message}", State.CANCELLED: "stopped: a later request took its place"}
+        words = {
+            State.SUCCEEDED: f"done in {seconds:.1f} s",
+            State.FAILED: f"failed: {outcome.message}",
+            State.CANCELLED: "stopped: a later request took its place",
+        }
         add_event(
-            operation=operation, code=f"operation.{outcome.state}", level="error" if outcome.state == State.FAILED else "info",
-            message=f"{operation.kind.partition('.')[2].capitalize()} {words[outcome.state]}", data={"seconds": round(seconds, 2), "code": outcome.code},
-        )  # fmt: skip
+            operation=operation,
+            code=f"operation.{outcome.state}",
+            level="error" if outcome.state == State.FAILED else "info",
+            message=f"{operation.kind.partition('.')[2].capitalize()} {words[outcome.state]}",
+            data={"seconds": round(seconds, 2), "code": outcome.code},
+        )
     log.info("operation_ended", state=str(outcome.state), code=outcome.code, seconds=round(seconds, 2))
 
 
@@ -157,7 +177,8 @@ def _request_cancel(*, subject_id: uuid.UUID) -> None:
 
 
 def _dispatch_next(*, subject_id: uuid.UUID) -> None:
-    following = Operation.objects.filter(subject_id=subject_id, state__in=UNFINISHED, due_at__lte=now()).exclude(state=State.RUNNING).first()
+    following = (
+        Operation.objects.filter(subject_id=subject_id, state__in=UNFINISHED, due_at__lte=now()).exclude(state=State.RUNNING).first()
+    )
     if following is not None:
         dispatch.send(operation_id=following.id)
-

@@ -73,7 +73,7 @@ class Lease:
         self._lost = False
 
     def check(self) -> None:
-        """Return if the right to act still holds; raises LeaseLost or CancelRequested. Costs nothing: call it before every outside action."""
+        """Return if the right to act still holds; raises LeaseLost or CancelRequested. Free: call it before every outside action."""
         if self._lost or time.monotonic() > self._good_until:
             raise LeaseLost
         if self._cancel:

@@ -50,7 +50,8 @@ class Operation(Identified):
                 name="only_running_operations_are_leased",
             ),
             models.CheckConstraint(
-                condition=(_UNFINISHED & Q(finished_at=None)) | (~_UNFINISHED & Q(finished_at__isnull=False)), name="only_finished_operations_have_an_end"
+                condition=(_UNFINISHED & Q(finished_at=None)) | (~_UNFINISHED & Q(finished_at__isnull=False)),
+                name="only_finished_operations_have_an_end",
             ),
             models.CheckConstraint(condition=Q(progress__lte=100), name="progress_is_a_percentage"),
         ]

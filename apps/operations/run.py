@@ -31,7 +31,8 @@ class Run:
         self._total = sum(spec.weight for spec in phases)
         known = {phase["name"]: phase for phase in operation.phases}
         self._phases: list[dict[str, Any]] = [
-            known.get(spec.name) or {"name": spec.name, "title": spec.title, "state": "pending", "started_at": None, "seconds": None, "detail": ""}
+            known.get(spec.name)
+            or {"name": spec.name, "title": spec.title, "state": "pending", "started_at": None, "seconds": None, "detail": ""}
             for spec in phases
         ]
 
@@ -76,7 +77,9 @@ class Run:
 
     def _write(self, *, phase: str, fraction: float = 0.0) -> None:
         done = sum(self._specs[entry["name"]].weight for entry in self._phases if entry["state"] == "done")
-        percent = min(99, int(100 * (done + self._specs[phase].weight * fraction * (self._entry(phase)["state"] == "running")) / self._total))
+        percent = min(
+            99, int(100 * (done + self._specs[phase].weight * fraction * (self._entry(phase)["state"] == "running")) / self._total)
+        )
         self.operation.progress = max(self.operation.progress, percent)
         held = Operation.objects.filter(id=self.operation.id, lease_token=self.lease.token)
         if not held.update(phase=phase, phases=self._phases, progress=self.operation.progress):
@@ -86,7 +89,14 @@ class Run:
 def add_event(*, operation: Operation, code: str, message: str, level: str = "info", data: dict[str, Any] | None = None) -> None:
     """Append an event about the operation's subject; the caller holds the transaction."""
     Event.objects.create(
-        tenant_id=operation.tenant_id, subject_id=operation.subject_id, operation=operation, at=now(), level=level, code=code, message=message, data=data or {}
+        tenant_id=operation.tenant_id,
+        subject_id=operation.subject_id,
+        operation=operation,
+        at=now(),
+        level=level,
+        code=code,
+        message=message,
+        data=data or {},
     )
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """`pending` → `running` → `succeeded`/`failed`; `running` → `waiting` (for a due time) → `running`; any unfinished one → `cancelled`."""
+    """`pending` → `running` → `succeeded` or `failed`; `running` → `waiting` → `running`; any unfinished one → `cancelled`."""
 
     PENDING = "pending"
     RUNNING = "running"

@@ -34,7 +34,8 @@ class Access:
         if permission in PERMISSIONS[self.role]:
             raise Forbidden(f"This token lacks the scope “{permission}”; make one that has it.", code="scope_missing")
         raise Forbidden(
-            f"Your role “{self.role}” in {self.tenant.name} does not include “{permission}”; ask an owner or admin of it.", code="role_missing"
+            f"Your role “{self.role}” in {self.tenant.name} does not include “{permission}”; ask an owner or admin of it.",
+            code="role_missing",
         )
 
 

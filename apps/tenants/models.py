@@ -30,7 +30,9 @@ class Tenant(Identified):
     max_bays = models.PositiveIntegerField(default=default_max_bays)
     max_hosts = models.PositiveIntegerField(default=default_max_hosts)
     created_at = models.DateTimeField()
-    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership", related_name="tenants")
+    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, through="Membership", related_name="tenants"
+    )
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(Lower("slug"), name="one_tenant_per_slug")]
@@ -82,5 +84,3 @@ class ApiToken(Identified):
 
     def __str__(self) -> str:
         return f"{self.name} (…{self.hint})"
-
-

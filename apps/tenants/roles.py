@@ -14,7 +14,7 @@ class Permission(StrEnum):
     """Obtain credentials of a bay: whoever has them is root in it."""
     TENANT_READ = "tenant:read"
     TENANT_MANAGE = "tenant:manage"
-    TOKEN_MANAGE = "token:manage"
+    TOKEN_MANAGE = "token:manage"  # noqa: S105 - a permission
     """See and revoke one's own tokens; making one never gives more than the maker's role."""
     BILLING_READ = "billing:read"
     AUDIT_READ = "audit:read"

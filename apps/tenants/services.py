@@ -40,7 +40,12 @@ def create_tenant(*, by: User, slug: str, name: str = "", personal: bool = False
         raise Conflict(f"The name “{slug}” is taken; choose another.", code="name_taken", errors={"slug": "This name is taken."}) from error
     Membership.objects.create(tenant=tenant, user=by, role=Role.OWNER, created_at=now())
     record(
-        by=by.actor, action="tenant.created", sentence=f"created the organisation {name}", tenant_id=tenant.id, target_id=str(tenant.id), target_label=slug
+        by=by.actor,
+        action="tenant.created",
+        sentence=f"created the organisation {name}",
+        tenant_id=tenant.id,
+        target_id=str(tenant.id),
+        target_label=slug,
     )
     return tenant
 

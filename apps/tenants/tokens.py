@@ -55,13 +55,24 @@ def create_token(*, access: Access, name: str, scopes: list[str] | None = None, 
     text = _new_text()
     with transaction.atomic():
         row = ApiToken.objects.create(
-            tenant=access.tenant, user=access.user, name=name, digest=_digest(text), hint=text[-4:],
-            scopes=granted, created_at=moment, expires_at=expires_at,
-        )  # fmt: skip
+            tenant=access.tenant,
+            user=access.user,
+            name=name,
+            digest=_digest(text),
+            hint=text[-4:],
+            scopes=granted,
+            created_at=moment,
+            expires_at=expires_at,
+        )
         record(
-            by=access.actor, action="token.created", sentence=f"created the API token {row}", tenant_id=access.tenant.id,
-            target_id=str(row.id), target_label=name, data={"scopes": granted, "expires_at": expires_at.isoformat()},
-        )  # fmt: skip
+            by=access.actor,
+            action="token.created",
+            sentence=f"created the API token {row}",
+            tenant_id=access.tenant.id,
+            target_id=str(row.id),
+            target_label=name,
+            data={"scopes": granted, "expires_at": expires_at.isoformat()},
+        )
     return NewToken(row=row, text=text)
 
 
@@ -76,9 +87,13 @@ def revoke_token(*, access: Access, token_id: str) -> None:
             row.revoked_at = now()
             row.save(update_fields=["revoked_at"])
             record(
-                by=access.actor, action="token.revoked", sentence=f"revoked the API token {row}",
-                tenant_id=access.tenant.id, target_id=str(row.id), target_label=row.name,
-            )  # fmt: skip
+                by=access.actor,
+                action="token.revoked",
+                sentence=f"revoked the API token {row}",
+                tenant_id=access.tenant.id,
+                target_id=str(row.id),
+                target_label=row.name,
+            )
 
 
 def find_token(*, text: str, address: str | None) -> ApiToken | None:
@@ -98,7 +113,9 @@ def find_token(*, text: str, address: str | None) -> ApiToken | None:
 def live_tokens(*, access: Access) -> list[ApiToken]:
     """Return the asker's tokens that are neither revoked nor expired, newest first."""
     access.require(Permission.TOKEN_MANAGE)
-    return list(ApiToken.objects.filter(tenant=access.tenant, user=access.user, revoked_at=None, expires_at__gt=now()).order_by("-created_at"))
+    return list(
+        ApiToken.objects.filter(tenant=access.tenant, user=access.user, revoked_at=None, expires_at__gt=now()).order_by("-created_at")
+    )
 
 
 def looks_like_token(*, text: str) -> bool:
@@ -124,7 +141,9 @@ def _check_scopes(*, access: Access, scopes: list[str] | None) -> list[str]:
         raise InvalidInput.field("scopes", f"Unknown scope “{unknown[0]}”; known are {', '.join(Permission)}.")
     beyond = sorted(set(scopes) - access.permissions)
     if beyond:
-        reason = "your role does not have it" if Permission(beyond[0]) not in PERMISSIONS[access.role] else "the token you use does not have it"
+        reason = (
+            "your role does not have it" if Permission(beyond[0]) not in PERMISSIONS[access.role] else "the token you use does not have it"
+        )
         raise InvalidInput.field("scopes", f"You cannot give the scope “{beyond[0]}”: {reason}.")
     return sorted(set(scopes))
 

@@ -10,7 +10,6 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from apps.accounts.models import User
-from apps.common.clock import now
 from apps.hosts.clouds import save_cloud, sync_cloud
 from apps.hosts.models import Cloud, Flavor
 from apps.tenants.models import Tenant
@@ -72,7 +71,13 @@ def _seed_local_cloud(*, socket: str, pool: str) -> None:
     same = known is not None and {**known.settings, **wanted} == known.settings and known.public_address == settings.PUBLIC_ADDRESS
     if known is None or not same:
         known = save_cloud(
-            name=LOCAL_CLOUD, title="This machine", provider="incus", options={**(known.settings if known else {}), **wanted}, secrets={},
-            is_default=False, public_address=settings.PUBLIC_ADDRESS, public_ports=settings.PUBLIC_PORTS,
-        )  # fmt: skip
+            name=LOCAL_CLOUD,
+            title="This machine",
+            provider="incus",
+            options={**(known.settings if known else {}), **wanted},
+            secrets={},
+            is_default=False,
+            public_address=settings.PUBLIC_ADDRESS,
+            public_ports=settings.PUBLIC_PORTS,
+        )
     sync_cloud(cloud=known)

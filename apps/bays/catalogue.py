@@ -1,0 +1,83 @@
+"""What a create form offers: kinds of hosts with their trade-off, and their flavors with price, room, or the reason why not."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from apps.bays.selectors import promised_by_cloud
+from apps.hosts.contracts import HostKind
+from apps.hosts.models import Flavor
+from apps.hosts.placement import Offer, offers
+
+Words = str | Promise
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeOff:
+    """What a kind of host is good and less good at: a mark from 1 to 3 and a few words each. Three marks of cost mean expensive."""
+
+    title: Words
+    icon: str
+    performance: tuple[int, Words]
+    isolation: tuple[int, Words]
+    cost: tuple[int, Words]
+
+
+TRADE_OFFS: dict[str, TradeOff] = {
+    HostKind.CONTAINER: TradeOff(
+        title=_("Container hosts"),
+        icon="box",
+        performance=(3, _("Speed of the bare machine; starts in about a second")),
+        isolation=(1, _("Shares the server's kernel; own users, network and limits")),
+        cost=(1, _("Lowest: many fit on one server")),
+    ),
+    HostKind.VM: TradeOff(
+        title=_("Virtual machines"),
+        icon="device-desktop",
+        performance=(2, _("A few percent less; starts in tens of seconds")),
+        isolation=(2, _("A kernel of its own behind hardware virtualisation")),
+        cost=(2, _("Middle: memory is set aside in full")),
+    ),
+    HostKind.BAREMETAL: TradeOff(
+        title=_("Bare metal"),
+        icon="server",
+        performance=(3, _("A whole server for you; starts in minutes")),
+        isolation=(3, _("Physical: nobody else is on the machine")),
+        cost=(3, _("Highest: you pay for the whole server")),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindOffer:
+    """A kind of host with its flavors. `reason` is why none of them can be had, where they share one; else empty."""
+
+    kind: str
+    trade_off: TradeOff
+    offers: list[Offer]
+    reason: str
+
+
+def kinds_on_offer() -> list[KindOffer]:
+    """Return every kind of host this portal has flavors for, with what its clouds can give of them now."""
+    flavors = sorted(Flavor.objects.filter(enabled=True), key=lambda flavor: (flavor.memory_mib, flavor.price_per_hour))
+    found = offers(flavors=flavors, promised=promised_by_cloud())
+    by_kind = {kind: [offer for offer in found if offer.flavor.host_kind == kind] for kind in TRADE_OFFS}
+    return [KindOffer(kind=kind, trade_off=TRADE_OFFS[kind], offers=mine, reason=_shared_reason(mine)) for kind, mine in by_kind.items() if mine]
+
+
+def first_flavor_with_room(*, kinds: list[KindOffer]) -> str:
+    """Return the name of the smallest flavor that can be had; empty when none can."""
+    return next((offer.flavor.name for kind in kinds for offer in kind.offers if offer.room), "")
+
+
+def monthly(*, flavor: Flavor) -> str:
+    """Return the price of one host a month, with two decimals."""
+    return f"{flavor.price_per_hour * settings.HOURS_PER_MONTH:.2f}"
+
+
+def _shared_reason(found: list[Offer]) -> str:
+    reasons = {offer.reason for offer in found}
+    return reasons.pop() if len(reasons) == 1 else ""

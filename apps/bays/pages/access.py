@@ -1,0 +1,62 @@
+"""Credentials of a bay: the bundle, and certificates for keys that never leave their owner."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.bays.access import authority_of, issue_bundle, sign_request
+from apps.bays.forms import CertificateForm
+from apps.bays.pages.show import bay_context
+from apps.bays.selectors import get_bay
+from apps.common.errors import CarinaError, Forbidden
+from apps.tenants.context import Access
+from apps.tenants.pages import tenant_page
+
+
+@require_POST
+@tenant_page
+def bay_bundle(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Return the credential zip, which exists only in this answer."""
+    found = get_bay(access=access, reference=bay)
+    try:
+        bundle = issue_bundle(access=access, reference=str(found.id))
+    except Forbidden:
+        raise
+    except CarinaError as error:
+        messages.error(request, error.detail)
+        return redirect("bays:access", tenant=access.tenant.slug, bay=found.name)
+    return HttpResponse(
+        bundle.content,
+        content_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{bundle.file_name}"', "Cache-Control": "no-store"},
+    )
+
+
+@require_POST
+@tenant_page
+def bay_certificates(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Certify the asker's own key and show the certificate."""
+    found = get_bay(access=access, reference=bay)
+    form = CertificateForm(request.POST)
+    form.is_valid()
+    try:
+        issued = sign_request(access=access, reference=str(found.id), csr_pem=form.cleaned_data["csr"], label=form.cleaned_data["label"])
+    except Forbidden:
+        raise
+    except CarinaError as error:
+        form.blame(error)
+        context = bay_context(access=access, bay=found, tab="access", request=request, csr_form=form)
+        return render(request, "bays/bay.html", context, status=422)
+    context = bay_context(access=access, bay=found, tab="access", request=request)
+    return render(request, "bays/bay.html", {**context, "issued_pem": issued.certificate_pem.decode()})
+
+
+@require_safe
+@tenant_page
+def bay_ca(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Return the certificate of the bay's authority, which is public."""
+    found = get_bay(access=access, reference=bay)
+    authority = authority_of(access=access, reference=str(found.id))
+    headers = {"Content-Disposition": f'attachment; filename="{found.name}-ca.pem"'}
+    return HttpResponse(authority.certificate, content_type="application/x-pem-file", headers=headers)

@@ -1,0 +1,124 @@
+"""Changing a bay from its settings tab: resize with a look at what goes, rename, heal, delete by typing the name."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from apps.bays.estimates import estimate_resize
+from apps.bays.forms import DeleteForm, RenameForm, ResizeForm
+from apps.bays.models import Bay
+from apps.bays.pages.show import bay_context
+from apps.bays.presenters import leaving_hosts
+from apps.bays.selectors import get_bay
+from apps.bays.services import delete_bay, heal_bay, rename_bay, resize_bay
+from apps.bays.spec import parse_count
+from apps.common.errors import CarinaError
+from apps.tenants.context import Access
+from apps.tenants.pages import tenant_page
+from apps.tenants.roles import Permission
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@tenant_page
+def bay_resize(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Show which hosts would come or go at which price; a POST does it."""
+    access.require(Permission.BAY_CHANGE)
+    found = get_bay(access=access, reference=bay)
+    form = ResizeForm(request.POST if request.method == "POST" else request.GET)
+    if not form.is_valid():
+        return _settings(request, access, found, resize_form=form)
+    count = form.cleaned_data["node_count"]
+    try:
+        if request.method == "POST":
+            resize_bay(access=access, reference=str(found.id), node_count=count)
+            return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
+        context = _consequences(access, found, parse_count(count))
+    except CarinaError as error:
+        form.blame(error)
+        return _settings(request, access, found, resize_form=form)
+    if context["estimate"].refusal:
+        form.add_error("node_count", context["estimate"].refusal)
+        return _settings(request, access, found, resize_form=form)
+    return render(request, "bays/resize.html", context)
+
+
+@require_safe
+@tenant_page
+def bay_resize_estimate(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Return the summary of a resize as it is typed."""
+    found = get_bay(access=access, reference=bay)
+    form = ResizeForm(request.GET)
+    context: dict[str, object] = {"access": access, "bay": found}
+    try:
+        if form.is_valid():
+            context = _consequences(access, found, parse_count(form.cleaned_data["node_count"]))
+    except CarinaError as error:
+        form.blame(error)
+    problem = next((str(sentence) for sentence in form.errors.get("node_count", [])), "")
+    return render(request, "bays/_resize_summary.html", {**context, "problem": problem})
+
+
+@require_POST
+@tenant_page
+def bay_rename(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Give the bay another name."""
+    found = get_bay(access=access, reference=bay)
+    form = RenameForm(request.POST)
+    form.is_valid()
+    try:
+        renamed = rename_bay(access=access, reference=str(found.id), name=form.cleaned_data["name"].strip())
+    except CarinaError as error:
+        form.blame(error)
+        return _settings(request, access, found, rename_form=form)
+    if renamed.name != found.name:
+        messages.success(request, _("The bay is now called %s. Bundles downloaded before go on working.") % renamed.name)
+    return redirect("bays:settings", tenant=access.tenant.slug, bay=renamed.name)
+
+
+@require_POST
+@tenant_page
+def bay_heal(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Make the bay as it shall be again."""
+    found = get_bay(access=access, reference=bay)
+    try:
+        heal_bay(access=access, reference=str(found.id))
+    except CarinaError as error:
+        messages.error(request, error.detail)
+    return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
+
+
+@require_POST
+@tenant_page
+def bay_delete(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Delete the bay whose name was typed."""
+    access.require(Permission.BAY_DELETE)
+    found = get_bay(access=access, reference=bay)
+    form = DeleteForm(request.POST, bay_name=found.name)
+    if not form.is_valid():
+        return _settings(request, access, found, delete_form=form)
+    try:
+        delete_bay(access=access, reference=str(found.id))
+    except CarinaError as error:
+        messages.error(request, error.detail)
+    return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
+
+
+def _consequences(access: Access, bay: Bay, count: int) -> dict[str, object]:
+    estimate = estimate_resize(access=access, flavor=bay.flavor, count=count, before=bay.node_count, cloud_name=bay.cloud.name)
+    return {
+        "access": access,
+        "bay": bay,
+        "count": count,
+        "more": count - bay.node_count,
+        "leaving": leaving_hosts(bay=bay, node_count=count),
+        "below_quorum": count < bay.manager_count,
+        "estimate": estimate,
+        "problem": estimate.refusal,
+    }
+
+
+def _settings(request: HttpRequest, access: Access, bay: Bay, **forms: object) -> HttpResponse:
+    context = bay_context(access=access, bay=bay, tab="settings", request=request, **forms)
+    return render(request, "bays/bay.html", context, status=422)

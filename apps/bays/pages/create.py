@@ -1,0 +1,78 @@
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.bays.catalogue import first_flavor_with_room, kinds_on_offer
+from apps.bays.estimates import Estimate, estimate_create
+from apps.bays.forms import CreateForm
+from apps.bays.selectors import live_bays
+from apps.bays.services import create_bay
+from apps.bays.suggestions import suggest_name
+from apps.common.errors import CarinaError
+from apps.tenants.context import Access
+from apps.tenants.pages import tenant_page
+from apps.tenants.roles import Permission
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What the form would cost and use as it is filled in; without an estimate, `problem` says what is still missing or wrong."""
+
+    estimate: Estimate | None
+    problem: str
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@tenant_page
+def bay_new(request: HttpRequest, access: Access) -> HttpResponse:
+    """Ask for a new bay, and create it when the form is sent. `preview` only shows the summary again, for browsers without scripts."""
+    access.require(Permission.BAY_CREATE)
+    if request.method != "POST":
+        return _page(request, access, form=None)
+    form = CreateForm(request.POST)
+    spec = form.spec()
+    if spec is None or "preview" in request.POST:
+        return _page(request, access, form=form)
+    try:
+        bay = create_bay(access=access, spec=spec)
+    except CarinaError as error:
+        form.blame(error)
+        return _page(request, access, form=form)
+    return redirect("bays:overview", tenant=access.tenant.slug, bay=bay.name)
+
+
+@require_POST
+@tenant_page
+def bay_estimate(request: HttpRequest, access: Access) -> HttpResponse:
+    """Return the summary of the form as it is filled in."""
+    access.require(Permission.BAY_CREATE)
+    return render(request, "bays/_summary.html", {"access": access, "summary": _summary(access, CreateForm(request.POST))})
+
+
+def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> HttpResponse:
+    kinds = kinds_on_offer()
+    taken = set(live_bays(tenant=access.tenant).values_list("name", flat=True)) if form is None else set()
+    first = {"name": suggest_name(taken=taken), "coe": "swarm", "flavor": first_flavor_with_room(kinds=kinds), "node_count": "1", "manager_count": "1"}
+    shown = form if form is not None else CreateForm(initial=first)
+    context = {
+        "access": access,
+        "form": shown,
+        "kinds": kinds,
+        "chosen": {name: shown[name].value() for name in ("coe", "flavor")},
+        "summary": _summary(access, form if form is not None else CreateForm(first)),
+        "nothing_offered": not any(offer.room for kind in kinds for offer in kind.offers),
+    }
+    return render(request, "bays/create.html", context, status=422 if shown.errors else 200)
+
+
+def _summary(access: Access, form: CreateForm) -> Summary:
+    spec = form.spec()
+    if spec is not None:
+        estimate = estimate_create(access=access, spec=spec)
+        return Summary(estimate=estimate, problem=estimate.refusal)
+    sentence = next((str(error) for errors in form.errors.values() for error in errors), "")
+    return Summary(estimate=None, problem=sentence or _("Fill in the form to see the price."))
+

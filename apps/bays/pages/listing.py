@@ -1,0 +1,32 @@
+from decimal import Decimal
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from apps.bays.estimates import usage_after
+from apps.bays.selectors import attach_operations, bays_of
+from apps.tenants.context import Access
+from apps.tenants.pages import is_fragment, tenant_page
+
+SEARCH_FROM = 8
+"""Below so many bays a search box is only in the way."""
+
+
+@require_safe
+@tenant_page
+def bay_list(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show the tenant's bays; htmx asks for the list alone while anything in it moves."""
+    query = request.GET.get("q", "").strip().lower()
+    every = attach_operations(bays_of(access=access))
+    context = {
+        "access": access,
+        "bays": [bay for bay in every if query in bay.name],
+        "query": query,
+        "searchable": len(every) >= SEARCH_FROM,
+        "any_busy": any(bay.busy for bay in every),
+        "any_at_all": bool(every),
+        "price_per_hour": sum((bay.price_per_hour for bay in every), Decimal(0)),
+        "usage": usage_after(tenant=access.tenant, more_bays=0, more_hosts=0),
+    }
+    return render(request, "bays/_list.html" if is_fragment(request) else "bays/list.html", context)

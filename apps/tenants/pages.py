@@ -1,0 +1,56 @@
+"""The gate of every page of a tenant: who is not signed in signs in, a stranger sees nothing, a refusal becomes a sentence."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from apps.accounts.models import User
+from apps.common.errors import CarinaError, Forbidden, NotFound
+from apps.tenants.context import Access, access_of
+
+P = ParamSpec("P")
+View = Callable[..., HttpResponse]
+
+
+def tenant_page(view: Callable[Concatenate[HttpRequest, Access, P], HttpResponse]) -> View:
+    """Return the view for `/t/<tenant>/…`, which then gets the asker's Access in place of the tenant's name.
+
+    NotFound becomes 404, Forbidden 403, and any other refusal that the view lets through a page with its sentence. What is shown to
+    one member is kept by no cache.
+    """
+
+    @wraps(view)
+    def page(request: HttpRequest, tenant: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not isinstance(request.user, User):
+            return _to_sign_in(request)
+        try:
+            response = view(request, access_of(user=request.user, slug=tenant), *args, **kwargs)
+        except NotFound as error:
+            raise Http404(error.detail) from error
+        except Forbidden as error:
+            raise PermissionDenied(error.detail) from error
+        except CarinaError as error:
+            response = render(request, "errors/refused.html", {"error": error}, status=error.status)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return page
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Tell whether htmx asks for a part of the page, as opposed to a visitor or htmx restoring a page of its history."""
+    htmx: Any = getattr(request, "htmx", None)
+    return bool(htmx) and not htmx.history_restore_request
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    if is_fragment(request):
+        return HttpResponseClientRedirect(reverse("account_login"))
+    return redirect_to_login(request.get_full_path())

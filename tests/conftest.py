@@ -1,0 +1,73 @@
+"""Real services for every test: PostgreSQL and Redis come from `embedded exec`, which runs pytest; a whole portal with real hosts
+is started once, when the first test marked `incus` or `live` wants it, with its state in `var/test-portal`.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from carina_portal.embedded.layout import ROOT, is_root
+from carina_portal.embedded.stack import Stack
+
+# A worker killed by a test is missed after this long; in production it is ten seconds.
+os.environ.setdefault("CARINA_OPERATION_LEASE_SECONDS", "4")
+# Tests are one busy client.
+os.environ.setdefault("CARINA_RATE_ANONYMOUS", "10000/min")
+os.environ.setdefault("CARINA_RATE_USER", "100000/min")
+
+_started: list[Stack] = []
+
+
+def whole_portal() -> Stack:
+    """Return the portal of this test session, started on first use."""
+    if not _started:
+        stack = Stack(var=Path(os.environ.get("CARINA_TEST_PORTAL_VAR", str(ROOT / "var" / "test-portal"))), port=free_port())
+        stack.start()
+        _started.append(stack)
+        if stack.incus is not None:
+            os.environ["CARINA_TEST_INCUS_SOCKET"] = str(stack.incus.socket_path)
+            os.environ["CARINA_TEST_INCUS_POOL"] = stack.incus.pool
+            os.environ["CARINA_TEST_INCUS_IMAGE"] = "carina-node-swarm"
+    return _started[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture of a test that needs real hosts: have them, or say by name why not."""
+    wants_hosts = item.get_closest_marker("incus") is not None
+    if not wants_hosts and item.get_closest_marker("live") is None:
+        return
+    if not is_root():
+        pytest.skip("real hosts need root: Incus containers with their own networks cannot be made without it")
+    if all(os.environ.get(f"CARINA_TEST_INCUS_{name}") for name in ("SOCKET", "POOL", "IMAGE")) and item.get_closest_marker("live") is None:
+        return
+    stack = whole_portal()
+    if stack.incus is None:
+        pytest.fail(f"this machine should have real hosts, but has none: {stack.no_hosts}")
+
+
+def pytest_sessionfinish() -> None:
+    """Stop the portal with everything it started."""
+    while _started:
+        _started.pop().stop()
+
+
+@pytest.fixture
+def portal() -> Iterator[Stack]:
+    """The whole portal: web, worker, beat, databases, hosts. Whatever a test killed runs again afterwards."""
+    stack = whole_portal()
+    yield stack
+    for name in ("web", "worker", "beat"):
+        if not stack.children[name].alive:
+            stack.children[name].start()
+    stack.wait_until_serving()
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
