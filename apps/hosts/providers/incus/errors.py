@@ -63,6 +63,8 @@ BY_TEXT: tuple[tuple[type[ProviderError], tuple[str, ...]], ...] = (
         CloudBusy,
         (
             "is busy running",
+            "matching non-reusable operation",
+            "forkfile.sock",  # the helper that writes files ends when its host starts or goes
             "currently in use",
             "is in use",
             "only empty projects can be removed",
