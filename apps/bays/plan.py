@@ -62,9 +62,9 @@ def free_cidr(*, cloud: Cloud) -> str:
 
     The choice is random: two portals on one machine do not know each other's next choice, and would otherwise make the same.
     """
-    used = [ipaddress.ip_network(cidr, strict=False) for cidr in cloud.used_cidrs]
-    used += [ipaddress.ip_network(cidr) for cidr in Bay.objects.filter(ALIVE, cidr__isnull=False).values_list("cidr", flat=True) if cidr]
-    candidates = list(ipaddress.ip_network(settings.BAY_NETWORKS).subnets(new_prefix=24))
+    used = [ipaddress.IPv4Network(cidr, strict=False) for cidr in cloud.used_cidrs if ":" not in cidr]
+    used += [ipaddress.IPv4Network(cidr) for cidr in Bay.objects.filter(ALIVE, cidr__isnull=False).values_list("cidr", flat=True) if cidr]
+    candidates = list(ipaddress.IPv4Network(settings.BAY_NETWORKS).subnets(new_prefix=24))
     for candidate in random.sample(candidates, len(candidates)):
         if not any(candidate.overlaps(network) for network in used):
             return str(candidate)

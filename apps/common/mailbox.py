@@ -53,7 +53,7 @@ def read_mails(*, limit: int = 50) -> list[Mail]:
 
 
 def _parse(path: Path) -> Mail:
-    message: ParsedMessage = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)  # type: ignore[assignment]
+    message: ParsedMessage = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     body = message.get_body(preferencelist=("plain", "html"))
     return Mail(
         id=path.stem,

@@ -64,13 +64,13 @@ def kinds(monkeypatch: pytest.MonkeyPatch, sent: list[tuple[uuid.UUID, float]]) 
     monkeypatch.setitem(registry.KINDS, "bay.probe", f"{__name__}.Handler")
     monkeypatch.setitem(registry.KINDS, "bay.endless", f"{__name__}.Endless")
     Handler.outcomes = Endless.outcomes = []
-    Handler.work = staticmethod(lambda run: None)  # type: ignore[assignment]
+    Handler.work = staticmethod(lambda run: None)
     Endless.work = Handler.work
     yield
 
 
 def does(work: Callable[[Run], None]) -> None:
-    Handler.work = Endless.work = staticmethod(work)  # type: ignore[assignment]
+    Handler.work = Endless.work = staticmethod(work)
 
 
 def submitted(tenant: Tenant, *, kind: str = "bay.probe", subject: uuid.UUID | None = None, preempts: bool = False) -> Operation:
@@ -332,7 +332,7 @@ def test_a_broker_that_is_down_never_fails_a_request(tenant: Tenant, monkeypatch
     def down(*args: object, **kwargs: object) -> None:
         raise ConnectionRefusedError("broker")
 
-    monkeypatch.setattr(dispatch.current_app, "send_task", down)
+    monkeypatch.setattr("apps.operations.dispatch.current_app.send_task", down)
     operation = submitted(tenant)
     assert reread(operation).state == State.PENDING
 

@@ -1,0 +1,241 @@
+"""The main job on real hosts: a bay through REST, and the real docker command with the zip's files alone."""
+
+import contextlib
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bench.client import Docker, PortalClient
+from carina_portal.embedded.stack import Stack
+from tests.live.conftest import IMAGE, CloudLook, manage, pem_folder
+
+pytestmark = [pytest.mark.live, pytest.mark.incus]
+KERNEL_HAS_IP_VS = Path("/proc/net/ip_vs").exists()
+ASK = "exec 3<>/dev/tcp/{name}/8080; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+
+
+@contextlib.contextmanager
+def bay(client: PortalClient, *, hosts: int, **more: Any) -> Iterator[str]:
+    """A bay for the length of the block."""
+    name = f"live-{secrets.token_hex(3)}"
+    client.create(name=name, node_count=hosts, **more)
+    try:
+        client.wait(name)
+        yield name
+    finally:
+        with contextlib.suppress(RuntimeError):
+            client.delete(name)
+        client.wait_gone(name)
+
+
+def nodes(docker: Docker) -> list[str]:
+    lines = docker("node", "ls", "--format", "{{json .}}").splitlines()
+    return sorted(f"{node['Hostname']} {node['Status']} {node['ManagerStatus']}".strip() for node in map(json.loads, lines))
+
+
+def running_containers(docker: Docker, service: str) -> int:
+    states = docker("service", "ps", service, "--filter", "desired-state=running", "--format", "{{.CurrentState}}").splitlines()
+    return sum(state.startswith("Running") for state in states)
+
+
+def eventually(check: Callable[[], object], *, patience: float = 60.0) -> None:
+    """Return once `check` holds; fails with what it last said."""
+    deadline = time.monotonic() + patience
+    while not (seen := check()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {patience} s"
+        time.sleep(0.2)
+
+
+def test_a_bay_of_one_host_grows_to_three_shrinks_to_two_and_leaves_nothing_behind(
+    client: PortalClient, cloud: CloudLook, portal: Stack, tmp_path: Path, load_image: Callable[..., None]
+) -> None:
+    projects = cloud.projects()
+    with bay(client, hosts=1) as name:
+        bay_id = client.get(name)["id"]
+        docker = client.bundle(name, into=tmp_path / "with space")
+        assert "Swarm: active" in docker("info")
+        assert nodes(docker) == [f"{name}-1 Ready Leader"]
+        load_image(docker, [host["address"] for host in client.hosts(name)])
+        assert docker("run", "--rm", IMAGE, "busybox", "echo", "hello from a container") == "hello from a container\n"
+        limits = docker(
+            "run",
+            "--rm",
+            "--memory",
+            "64m",
+            "--cpus",
+            "0.5",
+            IMAGE,
+            "bash",
+            "-c",
+            "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null",
+        )
+        assert limits.strip() == str(64 * 1024 * 1024), "limits of containers hold"
+
+        client.resize(name, 3)
+        grown = client.wait(name)
+        assert (grown["node_count"], grown["health"]) == (3, "healthy")
+        assert nodes(docker) == [f"{name}-1 Ready Leader", f"{name}-2 Ready", f"{name}-3 Ready"]
+
+        client.resize(name, 2)
+        shrunk = client.wait(name)
+        assert shrunk["node_count"] == 2
+        assert nodes(docker) == [f"{name}-1 Ready Leader", f"{name}-2 Ready"], "the drained host has left the swarm"
+        assert sum(item.startswith("instances") for item in cloud.everything_of(bay_id)) == 2
+        removed = [
+            event["message"] for event in client.http.get(f"bays/{name}/events").json()["results"] if event["code"] == "host.removed"
+        ]
+        assert removed == [f"Host {name}-3 was drained and removed"]
+    assert cloud.everything_of(bay_id) == []
+    assert cloud.projects() <= projects, "the tenant's project goes with its last bay"
+
+
+def test_services_and_stacks_run_over_two_hosts_and_reach_each_other_by_name(
+    client: PortalClient, tmp_path: Path, load_image: Callable[..., None]
+) -> None:
+    with bay(client, hosts=2) as name:
+        docker = client.bundle(name, into=tmp_path)
+        addresses = [host["address"] for host in client.hosts(name)]
+        load_image(docker, addresses)
+        docker("network", "create", "--driver", "overlay", "--attachable", "backend")
+        docker(
+            "service", "create", "--detach", "--name", "web", "--mode", "global", "--network", "backend",
+            "--endpoint-mode", "dnsrr", "--no-resolve-image",
+            IMAGE, "busybox", "sh", "-c", "hostname >/www/index.html; exec busybox httpd -f -p 8080 -h /www",
+        )  # fmt: skip
+        eventually(lambda: running_containers(docker, "web") == 2)
+        answers = set()
+        for _ in range(12):
+            answers.add(docker("run", "--rm", "--network", "backend", IMAGE, "bash", "-c", ASK.format(name="web")).splitlines()[-1])
+        assert len(answers) == 2, "one name leads to the containers of both hosts"
+
+        compose = tmp_path / "compose.yml"
+        compose.write_text(
+            f"""
+services:
+  shop:
+    image: {IMAGE}
+    command: [busybox, httpd, -f, -p, "8080", -h, /www]
+    ports: [{{target: 8080, published: 8081, mode: host}}]
+    deploy: {{mode: global, endpoint_mode: dnsrr, resources: {{limits: {{cpus: "0.5", memory: 64M}}}}}}
+"""
+        )
+        docker("stack", "deploy", "--detach=true", "--resolve-image", "never", "--compose-file", str(compose), "shop")
+        eventually(lambda: running_containers(docker, "shop_shop") == 2)
+        for address in addresses:
+            eventually(lambda address=address: _says_hello(f"http://{address}:8081/"), patience=20)  # type: ignore[misc]
+
+
+def _says_hello(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=3).text == "hello\n"
+    except httpx.TransportError:
+        return False
+
+
+def test_only_a_valid_certificate_of_this_very_bay_is_let_in(client: PortalClient, portal: Stack, tmp_path: Path) -> None:
+    with bay(client, hosts=1) as name, bay(client, hosts=1) as other:
+        docker, stranger = client.bundle(name, into=tmp_path), client.bundle(other, into=tmp_path)
+        endpoint = client.get(name)["endpoint"]
+        assert docker("info", "--format", "{{.Swarm.LocalNodeState}}").strip() == "active"
+
+        plain = subprocess.run(
+            ["docker", "-H", endpoint, "info"], env={"PATH": docker.env["PATH"], "HOME": str(tmp_path)}, capture_output=True, check=False
+        )
+        assert plain.returncode != 0
+        with pytest.raises(httpx.TransportError):
+            httpx.get(endpoint.replace("tcp", "https") + "/info", verify=False, timeout=5)  # noqa: S501 - a client that trusts anybody but shows nothing
+        refused = stranger("-H", endpoint, "info", check=False)
+        assert "Swarm: active" not in refused
+        mixed = pem_folder(
+            tmp_path / "mixed", ca=(docker.folder / "ca.pem").read_text(), certificate=(stranger.folder / "cert.pem").read_text(),
+            key=(stranger.folder / "key.pem").read_text(),
+        )  # fmt: skip
+        assert _refused_by_tls(endpoint, mixed, docker)
+        assert _refused_by_tls(endpoint, _expired(portal, client.get(name)["id"], tmp_path / "expired"), docker)
+        assert "Swarm: active" in docker("info"), "the right certificate is still let in"
+
+
+def _refused_by_tls(endpoint: str, folder: Path, docker: Docker) -> bool:
+    env = {**docker.env, "DOCKER_CERT_PATH": str(folder)}
+    done = subprocess.run(["docker", "-H", endpoint, "version"], env=env, capture_output=True, text=True, check=False)
+    complaint = f"{done.stdout}{done.stderr}".lower()
+    return done.returncode != 0 and ("certificate" in complaint or "tls" in complaint)
+
+
+def _expired(stack: Stack, bay_id: str, folder: Path) -> Path:
+    """A certificate that was right in every way until a minute ago."""
+    code = f"""
+import json
+from datetime import timedelta
+from apps.accounts.models import User
+from apps.bays.models import Bay
+from apps.credentials.services import issue_client_certificate
+bay, owner = Bay.objects.get(id="{bay_id}"), User.objects.get(email="demo@example.com")
+issued = issue_client_certificate(authority=bay.authority, owner=owner, lifetime=timedelta(minutes=-1))
+print(json.dumps([issued.ca_pem.decode(), issued.certificate_pem.decode(), issued.key_pem.decode()]))
+"""
+    ca, certificate, key = json.loads(manage(stack, "shell", "--no-imports", "-c", code))
+    return pem_folder(folder, ca=ca, certificate=certificate, key=key)
+
+
+def test_a_lost_host_shows_as_lost_and_heal_replaces_it_at_the_same_address(
+    client: PortalClient, cloud: CloudLook, portal: Stack, tmp_path: Path
+) -> None:
+    with bay(client, hosts=2) as name:
+        docker = client.bundle(name, into=tmp_path)
+        before = {host["name"]: host["address"] for host in client.hosts(name)}
+        assert portal.incus is not None
+        lost = next(
+            item.split(" ")[1]
+            for item in cloud.everything_of(client.get(name)["id"])
+            if item.startswith("instances") and item.endswith("n2")
+        )
+        subprocess.run(
+            ["incus", "delete", "--force", "--project", _project_of(portal, lost), lost],
+            env={"INCUS_SOCKET": str(portal.incus.socket_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True,
+        )  # fmt: skip
+        eventually(lambda: client.get(name)["health"] == "degraded")
+        states = {host["name"]: host["state"] for host in client.hosts(name)}
+        assert states == {f"{name}-1": "ready", f"{name}-2": "lost"}
+        reason = client.get(name)["status_reason"]
+        assert (reason["code"], reason["user_can_fix"]) == ("host_lost", True)
+
+        client.http.post(f"bays/{name}/heal", json={}).raise_for_status()
+        client.wait(name)
+        assert {host["name"]: host["address"] for host in client.hosts(name)} == before
+        assert nodes(docker) == [f"{name}-1 Ready Leader", f"{name}-2 Ready"]
+        assert client.get(name)["health"] == "healthy"
+
+
+def _project_of(stack: Stack, instance: str) -> str:
+    assert stack.incus is not None
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(stack.incus.socket_path)), base_url="http://incus/1.0/") as http:
+        return next(
+            str(item["project"])
+            for item in http.get("instances?all-projects=true&recursion=1").json()["metadata"]
+            if item["name"] == instance
+        )
+
+
+def test_three_managers_keep_a_majority_and_are_never_resized_away(client: PortalClient, tmp_path: Path) -> None:
+    with bay(client, hosts=3, manager_count=3) as name:
+        docker = client.bundle(name, into=tmp_path)
+        assert sorted(line.split(" ", 1)[1] for line in nodes(docker)) == ["Ready Leader", "Ready Reachable", "Ready Reachable"]
+        refused = client.http.patch(f"bays/{name}", json={"node_count": 2})
+        assert (refused.status_code, refused.json()["code"]) == (422, "below_quorum")
+
+
+def test_users_are_told_what_does_not_work_on_a_kernel_without_ip_vs(client: PortalClient, tmp_path: Path) -> None:
+    with bay(client, hosts=1) as name:
+        told = [notice["code"] for notice in client.get(name)["notices"]]
+        docker = client.bundle(name, into=tmp_path)
+        readme = (docker.folder / "README.md").read_text()
+        assert ("no_ip_vs" in told) is not KERNEL_HAS_IP_VS
+        assert ("endpoint_mode: dnsrr" in readme) is not KERNEL_HAS_IP_VS
