@@ -1,0 +1,200 @@
+"""The Incus that local hosts live on: the machine's own where a service manager runs it, else a private one under `var/incus`.
+
+Nothing of an Incus that is already there is changed: what is ours is a storage pool, an image, and projects for tenants.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from carina_portal.embedded import machine, process
+from carina_portal.embedded.incus_api import IncusApi, IncusRefused
+from carina_portal.embedded.layout import SOCKET_PATH_MAX, EmbeddedError, Layout, is_root
+from carina_portal.embedded.terminal import Step, Terminal
+
+POOL = "carina"
+DIRECTORY_POOL = "carina-dir"
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
+POOL_MAX_GIB, POOL_MIN_GIB = 200, 8
+
+NO_ROOT = (
+    "No local hosts: making them needs root, and this is not root. The portal runs all the same.\n"
+    '    To add a cloud of yours: make manage ARGS="add_cloud --help"\n'
+    "    To have local hosts: run it as root."
+)
+
+
+class NoLocalHosts(EmbeddedError):
+    """This machine cannot give hosts; `str()` says why and what to do. The portal runs without."""
+
+
+class Incus:
+    """The server of local hosts: `start`, `wait`, `ensure_pool`; then `socket_path` and `pool` tell the portal where hosts come from."""
+
+    def __init__(self, *, layout: Layout, pool_driver: str = "") -> None:
+        self._layout = layout
+        self.private = not machine.service_manager()
+        self.pool_driver = pool_driver
+        self.pool = DIRECTORY_POOL if pool_driver == "dir" else POOL
+        self.directory = _private_directory(layout) if self.private else Path("/var/lib/incus")
+        self.api = IncusApi(socket_path=self.socket_path)
+        self._log = layout.logs / "incus.log"
+        self.child: process.Child | None = None
+
+    @property
+    def socket_path(self) -> Path:
+        return self.directory / "unix.socket"
+
+    def prepare(self, *, terminal: Terminal) -> None:
+        """Install what is missing and set the machine up; raises NoLocalHosts."""
+        if not is_root():
+            raise NoLocalHosts(NO_ROOT)
+        machine.ensure_subordinate_ids()
+        if packages := machine.missing_packages():
+            with terminal.step(f"Installing {', '.join(packages)}") as step:
+                try:
+                    machine.install_packages(packages=packages, log=self._layout.logs / "apt.log", step=step)
+                except EmbeddedError as error:
+                    raise NoLocalHosts(f"No local hosts: {error}") from error
+        machine.prepare_kernel()
+
+    def start(self) -> None:
+        """Start the server and return at once. A private one that a killed stack left behind is ended first."""
+        if not self.private:
+            subprocess.run(["systemctl", "start", "incus.socket", "incus.service"], capture_output=True, check=False)
+            return
+        daemon = machine.incus_daemon()
+        if daemon is None:
+            raise NoLocalHosts("No local hosts: the Incus daemon is not where the distribution's packages put it.")
+        self._layout.incus.mkdir(mode=0o711, exist_ok=True)
+        if self.directory != self._layout.incus:
+            self.directory.unlink(missing_ok=True)
+            self.directory.symlink_to(self._layout.incus)
+        self._end_leftovers()
+        env = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "HOME": "/root",
+            "INCUS_DIR": str(self.directory),
+        }
+        # SIGPWR is "the machine goes down": the daemon stops its hosts, remembers that they ran, and takes down networks and mounts.
+        self.child = process.Child(
+            name="Incus",
+            argv=[str(daemon), "--group", "root"],
+            env=env,
+            log=self._log,
+            stop_signal=signal.SIGPWR,
+            grace=STOP_SECONDS,
+            cwd=Path("/"),
+        )
+        self.child.start()
+
+    def wait(self) -> None:
+        """Return once the server has come up; hosts that ran before come back in the background. Raises NoLocalHosts."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.api.ready():
+            dead = self.child is not None and not self.child.alive
+            if dead or time.monotonic() > deadline:
+                last = f"; {self._log} ends with:\n{process.tail(self._log)}" if self.private else ": systemctl status incus says why."
+                raise NoLocalHosts(f"No local hosts: Incus does not start{last}")
+            time.sleep(0.05)
+
+    def ensure_pool(self, *, step: Step) -> str:
+        """Make our storage pool if it is not there; return a sentence if it cannot hold hosts to their disk sizes, else an empty text."""
+        found = self.api.find(f"storage-pools/{self.pool}")
+        if found is None:
+            failure = self._make_pool(step=step)
+            found = self.api.call("GET", f"storage-pools/{self.pool}")
+            if failure:
+                return f"Hosts' disks are plain directories, so their sizes are not enforced and making a host is slower: {failure}"
+        self.pool_driver = str(found["driver"])
+        if self.pool_driver == "dir":
+            return "Hosts' disks are plain directories, so their sizes are not enforced and making a host is slower."
+        return ""
+
+    def _make_pool(self, *, step: Step) -> str:
+        failure = ""
+        if self.pool_driver != "dir":
+            step.detail("making a btrfs pool")
+            place = self._layout.var if self.private else Path("/var/lib/incus")
+            free_gib = shutil.disk_usage(place).free // 2**30
+            size = min(POOL_MAX_GIB, free_gib * 3 // 4)
+            if size < POOL_MIN_GIB:
+                failure = f"only {free_gib} GiB are free in {place}."
+            else:
+                try:
+                    self.api.call("POST", "storage-pools", {"name": self.pool, "driver": "btrfs", "config": {"size": f"{size}GiB"}})
+                except IncusRefused as error:
+                    failure = str(error)
+                else:
+                    return ""
+        self.api.call("POST", "storage-pools", {"name": self.pool, "driver": "dir", "config": {}})
+        return failure
+
+    def stop(self) -> None:
+        """Stop a private server with its hosts and take away its processes and mounts; the machine's own server is left alone."""
+        if self.child is None:
+            return
+        self.child.wanted = False
+        if self.child.process is not None:
+            process.end(child=self.child.process, grace=STOP_SECONDS, first=signal.SIGPWR)
+        self._end_leftovers()
+
+    def ask_to_stop(self) -> None:
+        """Begin to stop a private server, so that other things can end meanwhile; `stop` follows."""
+        if self.child is not None:
+            self.child.ask_to_stop()
+
+    def _end_leftovers(self) -> None:
+        """End what a killed daemon left behind: first the daemon, in good order, then monitors of hosts, name servers and mounts."""
+        deadline = time.monotonic() + STOP_SECONDS
+        for pid in self._processes("incusd", by_environment=True):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGPWR)
+        while self._processes("incusd", by_environment=True) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for pid in [*self._processes("incusd"), *self._processes("dnsmasq")]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._unmount_all()
+
+    def _processes(self, program: str, *, by_environment: bool = False) -> list[int]:
+        """Return the ids of processes of `program` that name our directory, in their arguments or as INCUS_DIR.
+
+        The daemon is known by its environment, the monitors of hosts and name servers (which may have none) by their arguments.
+        """
+        found = []
+        names = {str(self.directory), str(self._layout.incus)}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                if entry.joinpath("exe").readlink().name.removesuffix(" (deleted)") != program:
+                    continue
+                if by_environment:
+                    named = any(
+                        f"INCUS_DIR={name}" in entry.joinpath("environ").read_bytes().decode(errors="replace").split("\0") for name in names
+                    )
+                    named = named and b"--group" in entry.joinpath("cmdline").read_bytes()
+                else:
+                    named = any(f"{name}/" in entry.joinpath("cmdline").read_bytes().decode(errors="replace") for name in names)
+                if named:
+                    found.append(int(entry.name))
+        return found
+
+    def _unmount_all(self) -> None:
+        prefix = f"{self._layout.incus}/"
+        mounts = [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for mount in sorted((mount for mount in mounts if mount.startswith(prefix)), reverse=True):
+            subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
+
+
+def _private_directory(layout: Layout) -> Path:
+    """Return the daemon's directory as it is told to it: a short link where the clone's path is too long for sockets in it."""
+    longest = layout.incus / "guestapi" / "sock"
+    return layout.incus if len(str(longest)) < SOCKET_PATH_MAX else layout.run / "incus"
