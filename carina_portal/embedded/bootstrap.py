@@ -27,9 +27,7 @@ def main() -> int:
     if stamp.exists() and stamp.read_text() == wanted and (VENV / "bin/python").exists():
         return 0
     if sys.version_info < OLDEST_PYTHON:
-        print(
-            f"Carina needs Python 3.11 or newer and {sys.executable} is {sys.version.split()[0]}. Name another one: make run PYTHON=python3.12"
-        )
+        print(f"Carina needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Name another: make run PYTHON=python3.12")
         return 1
     LOG.parent.mkdir(exist_ok=True)
     if not _works(VENV / "bin/python"):

@@ -25,6 +25,7 @@ class Broker:
 
     @property
     def url(self) -> str:
+        """How the portal reaches it; holds the password."""
         return f"unix://:{self._password}@{self._socket}?db=0"
 
     def start(self) -> None:

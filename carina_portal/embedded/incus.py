@@ -48,6 +48,7 @@ class Incus:
 
     @property
     def socket_path(self) -> Path:
+        """Where the server's REST API answers."""
         return self.directory / "unix.socket"
 
     def prepare(self, *, terminal: Terminal) -> None:

@@ -19,6 +19,7 @@ class EmbeddedError(Exception):
 
 
 def is_root() -> bool:
+    """Whether this process may do what only root may."""
     return os.geteuid() == 0
 
 
@@ -57,30 +58,37 @@ class Layout:
 
     @property
     def secrets(self) -> Path:
+        """What `keys` generates; 0700."""
         return self.var / "secrets"
 
     @property
     def logs(self) -> Path:
+        """One log for each program."""
         return self.var / "log"
 
     @property
     def mail(self) -> Path:
+        """Mails the portal would have sent; they hold links that sign in, so 0700."""
         return self.var / "mail"
 
     @property
     def postgres(self) -> Path:
+        """The database cluster."""
         return self.var / "postgres"
 
     @property
     def redis(self) -> Path:
+        """Configuration of Redis, which stores nothing."""
         return self.var / "redis"
 
     @property
     def incus(self) -> Path:
+        """State of a private Incus, with its hosts' disks."""
         return self.var / "incus"
 
     @property
     def lock(self) -> Path:
+        """Locked by the stack that runs."""
         return self.var / "stack.lock"
 
     @property
@@ -90,10 +98,12 @@ class Layout:
 
     @property
     def stamps(self) -> Path:
+        """What was done already, see `portal.Stamps`."""
         return self.var / "stamps.json"
 
     @property
     def demo_password(self) -> Path:
+        """Written by the seed command, 0600."""
         return self.var / "demo-password"
 
     def create(self) -> None:
@@ -108,9 +118,7 @@ class Layout:
             path.mkdir(mode=0o711, exist_ok=True)
             found = path.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-                raise EmbeddedError(
-                    f"{path} belongs to another user, so sockets are not safe there. Remove it, or set XDG_RUNTIME_DIR to a directory of yours."
-                )
+                raise EmbeddedError(f"{path} belongs to another user, so sockets are not safe there. Remove it, or set XDG_RUNTIME_DIR.")
             path.chmod(0o711 if is_root() else 0o700)
 
 

@@ -94,9 +94,11 @@ class Stamps:
             self._known = {}
 
     def fits(self, name: str, content: str) -> bool:
+        """Whether `name` was done from exactly this content."""
         return self._known.get(name) == content
 
     def set(self, name: str, content: str) -> None:
+        """Remember that `name` was done from this content."""
         self._known[name] = content
         write_private(path=self._path, content=json.dumps(self._known))
 
@@ -111,14 +113,17 @@ def hash_of(paths: Iterable[Path], *extra: str) -> str:
 
 
 def code_files() -> list[Path]:
+    """Return all Python files of the portal."""
     return [path for folder in ("apps", "carina_portal") for path in (ROOT / folder).rglob("*.py")]
 
 
 def migration_files() -> list[Path]:
+    """Return those that change the database's schema."""
     return [path for path in code_files() if path.parent.name == "migrations"]
 
 
 def static_files() -> list[Path]:
+    """Return what is served to browsers as it is."""
     return [path for folder in [ROOT / "static", *(ROOT / "apps").glob("*/static")] for path in folder.rglob("*") if path.is_file()]
 
 

@@ -51,6 +51,7 @@ class Postgres:
 
     @property
     def needs_making(self) -> bool:
+        """Whether there is no cluster yet."""
         return not (self._layout.postgres / "PG_VERSION").exists()
 
     def make(self) -> None:
@@ -62,7 +63,7 @@ class Postgres:
             found = (self._layout.postgres / "PG_VERSION").read_text().strip()
             if found != VERSION:
                 raise EmbeddedError(
-                    f"{self._layout.postgres} was made by PostgreSQL {found} and this is {VERSION}: dump it with the old one, or move it away."
+                    f"{self._layout.postgres} was made by PostgreSQL {found}; this is {VERSION}. Dump it with the old one, or move it away."
                 )
             return
         fresh = self._layout.var / "postgres.new"
@@ -72,17 +73,10 @@ class Postgres:
         write_private(path=password, content=self._keys.postgres_admin)
         self._give(fresh)
         self._give(password)
-        options = [
-            "-U",
-            "postgres",
-            f"--pwfile={password}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-        ]
+        options = ["-U", "postgres", f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         try:
-            argv = self._command("initdb", data=fresh, options=[*options, "--builtin-locale=C.UTF-8"])
+            argv = self._command("initdb", data=fresh, options=options)
             process.run(
                 argv=argv,
                 log=self._log,
@@ -204,7 +198,7 @@ def _wheel() -> Path:
     wheel = Path(found.origin).parent
     if not (wheel / "pginstall18/bin/postgres").exists():
         raise EmbeddedError(
-            f"{wheel} carries no PostgreSQL {VERSION} for this machine ({os.uname().machine}). Set DATABASE_URL and run the portal without the local stack."
+            f"{wheel} has no PostgreSQL {VERSION} for this machine ({os.uname().machine}). Run the portal with a DATABASE_URL of your own."
         )
     return wheel
 

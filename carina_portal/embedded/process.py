@@ -118,6 +118,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
+        """Whether it runs now."""
         return self.process is not None and self.process.poll() is None
 
     @property

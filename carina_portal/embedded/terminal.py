@@ -67,9 +67,11 @@ class Step:
 
     @property
     def seconds(self) -> float:
+        """How long it has been running."""
         return time.monotonic() - self._started
 
     def detail(self, text: str) -> None:
+        """Say what the step is at; shown once it takes long."""
         self._detail = text
 
     def __enter__(self) -> Self:
