@@ -1,4 +1,7 @@
-"""The port to container orchestration engines. Every COE passes `tests/contracts/test_coe.py`; adding one is copying a neighbour and a line in `COES`."""
+"""The port to container orchestration engines.
+
+Every COE passes `tests/contracts/test_coe.py`; adding one is copying a neighbour and a line in `COES`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
