@@ -62,6 +62,11 @@ def public_ranges() -> str:
     return ",".join(ranges)
 
 
+def gateway_of(cidr: str) -> str:
+    """The machine's address in the bay's network: the first."""
+    return str(ip_network(cidr)[1])
+
+
 def bay_members(cidr: str) -> str:
     """The addresses of the bay's hosts: the gateway (the first) is left out, since it is the machine."""
     network = ip_network(cidr)
@@ -91,7 +96,7 @@ def egress_rules(*, cidr: str, surroundings: Surroundings) -> list[Rule]:
 
 def resolv_conf(*, cidr: str, nameservers: Sequence[IPv4Address]) -> bytes:
     """The hosts' /etc/resolv.conf."""
-    servers = [str(server) for server in nameservers] or [str(ip_network(cidr)[1])]
+    servers = [str(server) for server in nameservers] or [gateway_of(cidr)]
     return "".join(f"nameserver {server}\n" for server in servers).encode()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from apps.hosts.contracts import Owner, ProviderError
 from apps.hosts.providers.incus.client import IncusClient
 from apps.hosts.providers.incus.errors import NotThere
-from apps.hosts.providers.incus.firewall import passage_rules
+from apps.hosts.providers.incus.firewall import rules_of
 from apps.hosts.providers.incus.naming import bay_tags, bridge_name, carries, project_name, tenant_tags
 from apps.hosts.providers.incus.network import allowed_networks, instances_in
 
@@ -40,7 +40,7 @@ def leftovers(*, client: IncusClient, pool: str, owner: Owner, local: bool) -> l
         names = {instance["name"] for instance in instances}
         found += [f"volume {volume['name']}" for volume in volumes if volume["name"] not in names]
     if local:
-        found += [f"firewall rule {rule}" for rule in passage_rules(owner=owner)]
+        found += rules_of(owner)
     return found
 
 

@@ -3,11 +3,12 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from apps.hosts.contracts import CloudBusy, CloudRefused, NetworkSpec, NoCapacity, Owner, ProviderError, QuotaExceeded, TenantLimits
 from apps.hosts.providers.incus.client import Found, IncusClient
-from apps.hosts.providers.incus.egress import Surroundings, egress_rules
+from apps.hosts.providers.incus.egress import Surroundings, egress_rules, gateway_of
 from apps.hosts.providers.incus.errors import AlreadyThere, NotThere
 from apps.hosts.providers.incus.naming import MEMBER, bay_tags, bridge_name, carries, project_name, tenant_tags
 
@@ -114,10 +115,9 @@ def ensure_bridge(*, client: IncusClient, spec: NetworkSpec, own_resolver: bool,
     Raises CloudRefused when a network of that name is not ours, CloudBusy while Incus has not started it.
     """
     name, tags = bridge_name(spec.owner), bay_tags(spec.owner)
-    gateway, _, length = _gateway(spec.cidr)
     wanted = {
         **tags,
-        "ipv4.address": f"{gateway}/{length}",
+        "ipv4.address": f"{gateway_of(spec.cidr)}/{ip_network(spec.cidr).prefixlen}",
         "ipv4.nat": "true",
         "ipv4.dhcp": "false",
         "ipv6.address": "none",
@@ -225,12 +225,6 @@ def refuse_strangers(*, what: str, found: Found, tags: dict[str, str]) -> None:
     """Raise CloudRefused when an object that has our name was not made by us for this owner."""
     if not carries(found.config, tags):
         raise CloudRefused(f"Incus already has {what}, which this portal did not make for this bay: rename or delete it.")
-
-
-def _gateway(cidr: str) -> tuple[str, str, str]:
-    network, slash, length = cidr.partition("/")
-    first, _, last = network.rpartition(".")
-    return f"{first}.{int(last) + 1}", slash, length
 
 
 def _replace(*, client: IncusClient, path: str, found: Found, config: dict[str, str]) -> None:

@@ -9,10 +9,10 @@ from apps.hosts.contracts import CloudCredentialsRejected, CloudFacts, CloudRefu
 from apps.hosts.providers.base import CloudAccess
 from apps.hosts.providers.incus import capacity, firewall, inspection, network
 from apps.hosts.providers.incus.client import IncusClient
-from apps.hosts.providers.incus.egress import Surroundings, local_nameservers, local_routes, own_addresses, server_addresses
+from apps.hosts.providers.incus.egress import Surroundings, gateway_of, local_nameservers, local_routes, own_addresses, server_addresses
 from apps.hosts.providers.incus.errors import NotThere
 from apps.hosts.providers.incus.instances import Hosts
-from apps.hosts.providers.incus.naming import bridge_name, dialect_of
+from apps.hosts.providers.incus.naming import dialect_of
 
 NO_QEMU = "Incus on this server runs system containers only; it has no QEMU for virtual machines."
 CONTAINERS_ONLY = "Hosts from Incus are system containers here; virtual machines come from an OpenStack cloud."
@@ -66,9 +66,11 @@ class IncusProvider:
         surroundings = self._surroundings()
         network.ensure_project(client=self._client, owner=spec.owner, limits=spec.limits)
         network.ensure_acl(client=self._client, spec=spec, surroundings=surroundings)
-        network.ensure_bridge(client=self._client, spec=spec, own_resolver=not surroundings.nameservers, members=self._members())
+        own_resolver = not surroundings.nameservers
+        network.ensure_bridge(client=self._client, spec=spec, own_resolver=own_resolver, members=self._members())
         if self._local:
-            firewall.ensure_passage(owner=spec.owner, bridge=bridge_name(spec.owner))
+            firewall.ensure_guard(owner=spec.owner, gateway=gateway_of(spec.cidr), own_resolver=own_resolver)
+            firewall.ensure_passage(owner=spec.owner)
 
     def ensure_host(self, spec: HostSpec) -> HostState:
         """Make the host run with its files in place; see `instances.Hosts.ensure`."""
@@ -91,7 +93,7 @@ class IncusProvider:
         network.remove_network_and_acl(client=self._client, owner=owner)
         network.leave_project(client=self._client, owner=owner)
         if self._local:
-            firewall.remove_passage(owner=owner)
+            firewall.remove_rules(owner=owner)
 
     def leftovers(self, owner: Owner) -> list[str]:
         """What still carries the bay's tags, in words."""
