@@ -4,12 +4,13 @@ import uuid
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
 
-from apps.bays.models import ALIVE, Bay, Host, NodeGroup
+from apps.bays.models import ALIVE, STATUS_WHILE, Bay, Condition, Host, NodeGroup
 from apps.common.errors import NotFound
 from apps.hosts.contracts import HostSize
 from apps.operations.models import Event, Operation
+from apps.operations.states import UNFINISHED
 from apps.tenants.context import Access
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
@@ -27,6 +28,14 @@ def bays_of(*, access: Access) -> QuerySet[Bay]:
 def live_bays(*, tenant: Tenant) -> QuerySet[Bay]:
     """Return the tenant's bays that are not deleted, with groups, hosts and cloud."""
     return tenant.bays.filter(ALIVE).select_related("cloud", "tenant").prefetch_related(_GROUPS, _HOSTS)
+
+
+def having_status(*, bays: QuerySet[Bay], status: str) -> QuerySet[Bay]:
+    """Return those of `bays` whose `Bay.status` is `status`, decided by the database; none for a word that is no status."""
+    unfinished = Operation.objects.filter(subject_id=OuterRef("id"), state__in=UNFINISHED).order_by("-preempts", "-created_at")
+    kinds = [kind for kind, word in STATUS_WHILE.items() if word == status]
+    at_rest = Q(pending_kind=None, condition=status) if status in Condition.values else Q(pk__in=[])
+    return bays.annotate(pending_kind=Subquery(unfinished.values("kind")[:1])).filter(Q(pending_kind__in=kinds) | at_rest)
 
 
 def get_bay(*, access: Access, reference: str) -> Bay:

@@ -48,7 +48,7 @@ def parse_spec(*, data: Mapping[str, Any]) -> BaySpec:
     flavor = checked("flavor", parse_flavor, data.get("flavor", ""))
     count = checked("node_count", parse_count, data.get("node_count", 1))
     managers = checked("manager_count", parse_managers, data.get("manager_count"), coe, count) if coe and count else 0
-    cloud = checked("cloud", parse_text, "cloud", data.get("cloud") or "")
+    cloud = checked("cloud", parse_text, "cloud", "" if data.get("cloud") is None else data["cloud"])
     ttl = checked("ttl", parse_ttl, data.get("ttl"))
     if faults:
         first = next(iter(faults.values()))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.audit.services import record
@@ -110,12 +110,10 @@ def find_token(*, text: str, address: str | None) -> ApiToken | None:
     return row
 
 
-def live_tokens(*, access: Access) -> list[ApiToken]:
+def live_tokens(*, access: Access) -> QuerySet[ApiToken]:
     """Return the asker's tokens that are neither revoked nor expired, newest first."""
     access.require(Permission.TOKEN_MANAGE)
-    return list(
-        ApiToken.objects.filter(tenant=access.tenant, user=access.user, revoked_at=None, expires_at__gt=now()).order_by("-created_at")
-    )
+    return access.tenant.tokens.filter(user=access.user, revoked_at=None, expires_at__gt=now()).order_by("-created_at", "-id")
 
 
 def looks_like_token(*, text: str) -> bool:

@@ -81,7 +81,10 @@ def idempotent(*, keeps_answer: bool = True) -> Callable[[Post], Post]:
 def _identity(request: Request) -> dict[str, Any]:
     key = request.headers[HEADER]
     if not _ACCEPTED.fullmatch(key):
-        raise BadRequest("The Idempotency-Key must have 1 to 255 printable ASCII characters; a random UUID is a good one.", code="idempotency_key_invalid")
+        raise BadRequest(
+            "The Idempotency-Key must have 1 to 255 printable ASCII characters; a random UUID is a good one.",
+            code="idempotency_key_invalid",
+        )
     path = request.path.rstrip("/")
     if len(path) > _LONGEST_PATH:
         raise NotFound("There is nothing at this address.")

@@ -76,5 +76,9 @@ def _decode(text: str, *, integer: bool) -> tuple[datetime, UUID | int]:
         if moment.tzinfo is None or (isinstance(key, int) and not 0 <= key < 2**63):
             raise ValueError(text)
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError, binascii.Error) as error:
-        raise BadRequest("The cursor is not one of this list; follow the “next” of an answer.", code="cursor_invalid", errors={"cursor": "Not one of this list."}) from error
+        raise BadRequest(
+            "The cursor is not one of this list; follow the “next” of an answer.",
+            code="cursor_invalid",
+            errors={"cursor": "Not one of this list."},
+        ) from error
     return moment, key

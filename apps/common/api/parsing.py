@@ -33,7 +33,9 @@ def loads(*, raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise BadRequest("The body is not UTF-8 text; JSON must be.", code="body_not_utf8") from error
     except json.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).", code="broken_json") from error
+        raise BadRequest(
+            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno}).", code="broken_json"
+        ) from error
     except RecursionError as error:
         raise BadRequest("The body is nested too deeply.", code="broken_json") from error
     except ValueError as error:  # Python refuses to convert numbers of thousands of digits
@@ -53,7 +55,7 @@ def body_of(*, request: Request) -> Mapping[str, Any]:
             raise BadRequest("The body has no Content-Type; send “Content-Type: application/json”.", code="content_type_missing") from None
         raise
     if not isinstance(data, Mapping):
-        raise BadRequest(f"The body must be a JSON object such as {{\"name\": \"web\"}}, not {_kind(data)}.", code="body_not_an_object")
+        raise BadRequest(f'The body must be a JSON object such as {{"name": "web"}}, not {_kind(data)}.', code="body_not_an_object")
     return data
 
 

@@ -132,11 +132,17 @@ def _framework(error: exceptions.APIException) -> CarinaError:
             )  # fmt: skip
         case exceptions.NotAcceptable():
             return _FromFramework(
-                error, code="not_acceptable", title="Not acceptable", detail="This address answers with JSON: send “Accept: application/json”, or no Accept at all."
+                error,
+                code="not_acceptable",
+                title="Not acceptable",
+                detail="This address answers with JSON: send “Accept: application/json”, or no Accept at all.",
             )
         case exceptions.UnsupportedMediaType():
             return _FromFramework(
-                error, code="unsupported_media_type", title="Unsupported media type", detail="Send the body as JSON, with “Content-Type: application/json”."
+                error,
+                code="unsupported_media_type",
+                title="Unsupported media type",
+                detail="Send the body as JSON, with “Content-Type: application/json”.",
             )
         case exceptions.Throttled():
             seconds = math.ceil(error.wait or 1)

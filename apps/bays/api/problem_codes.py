@@ -1,0 +1,102 @@
+"""Every code an error of the API can have, with its usual status and what it means. A test compares this with the source."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A code for programs and its meaning for people."""
+
+    code: str
+    status: int
+    meaning: str
+
+
+def _table(status: int, **meanings: str) -> dict[str, Problem]:
+    return {code: Problem(code=code, status=status, meaning=meaning) for code, meaning in meanings.items()}
+
+
+PROBLEMS: dict[str, Problem] = {
+    **_table(
+        400,
+        bad_request="The request cannot be understood.",
+        broken_json="The body is not valid JSON; the sentence says where.",
+        body_not_utf8="The body is not UTF-8 text.",
+        body_not_an_object="The body is JSON, but not an object in braces.",
+        content_type_missing="The body came without a Content-Type.",
+        text_not_unicode="A text of the body holds NUL or half of a surrogate pair.",
+        limit_range="The query parameter limit is not a whole number from 1 to 200.",
+        cursor_invalid="The query parameter cursor is not from the “next” of this list.",
+        idempotency_key_invalid="The header Idempotency-Key is empty, longer than 255 characters, or not printable ASCII.",
+    ),
+    **_table(
+        401,
+        not_authenticated="The request has neither an API token nor a browser's session.",
+        token_malformed="The token is not of this portal's form: cut off, mistyped or from elsewhere.",
+        token_invalid="The token is unknown, expired or revoked, or its user may not sign in.",
+        token_in_address="The token was sent in the address, where it ends up in logs; revoke it.",
+    ),
+    **_table(
+        403,
+        forbidden="You may not do this.",
+        role_missing="Your role in this tenant does not include it.",
+        scope_missing="Your role includes it, but the token lacks the scope.",
+        csrf_failed="A change with a browser's session came without the header X-CSRFToken of a page of this portal.",
+    ),
+    **_table(
+        404,
+        not_found="There is nothing at this address.",
+        tenant_not_found="There is no such tenant, or you are no member of it, or the token is for another one.",
+        bay_not_found="The tenant has no such bay.",
+        operation_not_found="The bay has no such operation.",
+        token_not_found="You have no such token.",
+        user_not_found="There is no active user with this address.",
+        problem_not_found="There is no problem with this code.",
+    ),
+    **_table(405, method_not_allowed="The address does not know this method; the header Allow lists those it knows."),
+    **_table(406, not_acceptable="The header Accept excludes JSON, which this address answers with."),
+    **_table(
+        409,
+        conflict="It is not possible in the present state of things.",
+        name_taken="The name is in use.",
+        bay_busy="Another operation of the bay is not done yet.",
+        bay_not_ready="The bay is not ready for it yet; ask again when it is active.",
+        already_deleting="The bay is being deleted already.",
+        limit_reached="The tenant's limits do not allow it.",
+        too_many_tenants="You own as many tenants as one person may.",
+        no_capacity="No cloud has room for it now.",
+        no_cloud="The portal has no cloud that hosts could come from.",
+        idempotency_in_progress="The first request with this Idempotency-Key is not done yet; send it again after Retry-After.",
+        idempotency_answer_secret="The request was carried out, and its answer was a secret that is not kept; take a new key to get another one.",
+    ),
+    **_table(411, length_required="The body was sent in chunks; send it with a Content-Length."),
+    **_table(412, precondition_failed="The bay was changed since the ETag in If-Match was read."),
+    **_table(413, body_too_large="The body is larger than 64 KiB."),
+    **_table(415, unsupported_media_type="The body is not JSON; send Content-Type: application/json."),
+    **_table(
+        422,
+        invalid="A value is not allowed; the field's sentence says why.",
+        type="A value is of the wrong kind, such as text for a number.",
+        field_unknown="The body has a field this request does not know.",
+        one_change="A change must have exactly one field.",
+        name_empty="The name is missing.",
+        name_too_long="The name is too long.",
+        name_characters="The name has characters that names cannot have.",
+        name_reserved="The name is reserved.",
+        coe_unknown="There is no such orchestrator.",
+        version_unknown="The orchestrator has no such version.",
+        flavor_unknown="There is no such flavor.",
+        flavor_not_offered="No cloud gives this flavor; the sentence says why.",
+        cloud_unknown="There is no such cloud.",
+        node_count_range="The number of hosts is out of range.",
+        manager_count_range="The number of managers is not one the orchestrator can have, or larger than the number of hosts.",
+        below_quorum="The bay would have fewer hosts than managers.",
+        ttl_range="The time to live is out of range.",
+        csr_missing="The certificate signing request is missing.",
+        csr_rejected="The certificate signing request is not accepted; the sentence says why.",
+        idempotency_key_reused="The Idempotency-Key was used here with another body.",
+    ),
+    **_table(429, too_many_requests="Too many requests; the header Retry-After says when the next one is possible."),
+    **_table(500, internal="A mistake in Carina itself; name the request_id to the operator."),
+    **_table(503, unavailable="Something the portal needs does not answer; send the same request again after Retry-After."),
+}
