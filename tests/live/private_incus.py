@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from apps.hosts.providers.incus.client import LocalTransport
+
 DAEMON = "/usr/libexec/incus/incusd"
 # A new sysfs shows the new network's interfaces, but without the control groups that are mounted below the old one.
 HOLD = """
@@ -94,7 +96,7 @@ class PrivateIncus:
 
     def request(self, method: str, path: str, **request: Any) -> Any:
         """One request, waited for; its metadata."""
-        with httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), base_url="http://incus", timeout=120) as client:
+        with httpx.Client(transport=LocalTransport(path=self.socket), base_url="http://incus", timeout=120) as client:
             answer = client.request(method, path, **request).json()
             assert answer["type"] != "error", answer["error"]
             if answer["type"] == "async":
@@ -106,8 +108,8 @@ class PrivateIncus:
     def copy_image(self, *, source: str, alias: str) -> None:
         """Take the image `alias` over from the Incus behind the socket `source`, as a stream."""
         with (
-            httpx.Client(transport=httpx.HTTPTransport(uds=source), base_url="http://incus", timeout=120) as theirs,
-            httpx.Client(transport=httpx.HTTPTransport(uds=self.socket), base_url="http://incus", timeout=120) as ours,
+            httpx.Client(transport=LocalTransport(path=source), base_url="http://incus", timeout=120) as theirs,
+            httpx.Client(transport=LocalTransport(path=self.socket), base_url="http://incus", timeout=120) as ours,
         ):
             fingerprint = theirs.get(f"/1.0/images/aliases/{alias}").json()["metadata"]["target"]
             with theirs.stream("GET", f"/1.0/images/{fingerprint}/export") as export:

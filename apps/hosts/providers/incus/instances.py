@@ -36,8 +36,8 @@ PATIENCE_SECONDS = 8.0
 PAUSE_SECONDS = 0.15
 STOP_SECONDS = 10
 START_SECONDS = 60
-# How long a host may take to end its containers when the machine shuts down; dockerd itself gives them ten seconds.
-SHUTDOWN_SECONDS = 20
+# How long a host may take to end its containers when Incus shuts down; one that is just booting does not hear the signal at all.
+SHUTDOWN_SECONDS = 10
 
 POWER = {"Running": PowerState.RUNNING, "Stopped": PowerState.STOPPED}
 
