@@ -9,7 +9,7 @@ TEST_VAR := $(CURDIR)/var/test
 # What `manage.py check --deploy` judges is a production's environment, not the local stack's.
 DEPLOYED := CARINA_EMBEDDED=0 CARINA_BASE_URL=https://carina.example.com CARINA_ALLOWED_HOSTS=carina.example.com CARINA_MAIL_DIR=
 
-export PORT CARINA_VAR PYTHONDONTWRITEBYTECODE=1
+export PORT CARINA_VAR
 .DEFAULT_GOAL := help
 .PHONY: help run services test check lint shell manage clean install install-dev
 

@@ -66,8 +66,8 @@ def _serve(*, var: Path, whole: bool, incus: bool) -> int:
             stack.start()
             _welcome(stack=stack, seconds=time.monotonic() - started)
         else:
-            stack.start_services()
-            stack.finish_incus()
+            stack.start_databases()
+            stack.start_incus()
             terminal.say(f"Services run; their environment is in {stack.layout.environment}. Ctrl-C stops them.")
         _watch(stack=stack, terminal=terminal)
     except StopRequested:
@@ -131,7 +131,7 @@ def _exec(*, layout: Layout, argv: list[str]) -> int:
     stack = Stack(var=layout.var, port=_port(), incus=False)
     _stop_on_signals()
     try:
-        stack.start_services()
+        stack.start_databases()
         # In the terminal's foreground group, so that a shell can read from it and Ctrl-C reaches it.
         return subprocess.run(argv, env=portal.full_environment(stack.env), check=False).returncode
     except StopRequested:

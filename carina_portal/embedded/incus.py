@@ -18,8 +18,11 @@ from carina_portal.embedded.terminal import Step, Terminal
 
 POOL = "carina"
 DIRECTORY_POOL = "carina-dir"
+_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
 START_SECONDS = 90.0
+NAMESPACE_SECONDS = 10.0
 STOP_SECONDS = 60.0
+DETACH_SECONDS = 10.0
 POOL_MAX_GIB, POOL_MIN_GIB = 200, 8
 
 NO_ROOT = (
@@ -45,6 +48,7 @@ class Incus:
         self.api = IncusApi(socket_path=self.socket_path)
         self._log = layout.logs / "incus.log"
         self.child: process.Child | None = None
+        self._mounts: process.Child | None = None
 
     @property
     def socket_path(self) -> Path:
@@ -77,16 +81,11 @@ class Incus:
             self.directory.unlink(missing_ok=True)
             self.directory.symlink_to(self._layout.incus)
         self._end_leftovers()
-        env = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/root",
-            "INCUS_DIR": str(self.directory),
-        }
+        env = {**_ENV, "INCUS_DIR": str(self.directory)}
         # SIGPWR is "the machine goes down": the daemon stops its hosts, remembers that they ran, and takes down networks and mounts.
         self.child = process.Child(
             name="Incus",
-            argv=[str(daemon), "--group", "root"],
+            argv=["nsenter", f"--mount=/proc/{self._mount_namespace()}/ns/mnt", "--", str(daemon), "--group", "root"],
             env=env,
             log=self._log,
             stop_signal=signal.SIGPWR,
@@ -94,6 +93,26 @@ class Incus:
             cwd=Path("/"),
         )
         self.child.start()
+
+    def _mount_namespace(self) -> int:
+        """Return the id of a process that holds a mount namespace for the daemon, so that a daemon started again finds its mounts.
+
+        In the machine's own namespace our pool would be copied into every host that another Incus starts there, which keeps it busy
+        after we are gone; and mounts would stay behind when we are killed.
+        """
+        if self._mounts is None:
+            hold = ["unshare", "--mount", "--propagation", "slave", "--", "sleep", "infinity"]
+            self._mounts = process.Child(
+                name="mounts of Incus", argv=hold, env=_ENV, log=self._log, stop_signal=signal.SIGKILL, cwd=Path("/")
+            )
+            self._mounts.start()
+        ours, its = Path("/proc/self/ns/mnt").readlink(), Path(f"/proc/{self._mounts.pid}/ns/mnt")
+        deadline = time.monotonic() + NAMESPACE_SECONDS
+        while its.readlink() == ours:
+            if not self._mounts.alive or time.monotonic() > deadline:
+                raise NoLocalHosts(f"No local hosts: mounts are not allowed here; {self._log} ends with:\n{process.tail(self._log)}")
+            time.sleep(0.005)
+        return self._mounts.pid
 
     def wait(self) -> None:
         """Return once the server has come up; hosts that ran before come back in the background. Raises NoLocalHosts."""
@@ -141,10 +160,16 @@ class Incus:
         """Stop a private server with its hosts and take away its processes and mounts; the machine's own server is left alone."""
         if self.child is None:
             return
-        self.child.wanted = False
+        if self.child.wanted:
+            self.child.ask_to_stop()
         if self.child.process is not None:
-            process.end(child=self.child.process, grace=STOP_SECONDS, first=signal.SIGPWR)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.process.wait(STOP_SECONDS)
+            process.kill_group(child=self.child.process)
         self._end_leftovers()
+        if self._mounts is not None:
+            self._mounts.stop()
+        self._wait_for_detach()
 
     def ask_to_stop(self) -> None:
         """Begin to stop a private server, so that other things can end meanwhile; `stop` follows."""
@@ -160,9 +185,9 @@ class Incus:
         while self._processes("incusd", by_environment=True) and time.monotonic() < deadline:
             time.sleep(0.1)
         for pid in [*self._processes("incusd"), *self._processes("dnsmasq")]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._unmount_all()
+            for victim in [*_children(pid), pid]:  # the first process of a host is its monitor's child
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
 
     def _processes(self, program: str, *, by_environment: bool = False) -> list[int]:
         """Return the ids of processes of `program` that name our directory, in their arguments or as INCUS_DIR.
@@ -188,11 +213,24 @@ class Incus:
                     found.append(int(entry.name))
         return found
 
-    def _unmount_all(self) -> None:
-        prefix = f"{self._layout.incus}/"
-        mounts = [line.split()[4].replace("\\040", " ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        for mount in sorted((mount for mount in mounts if mount.startswith(prefix)), reverse=True):
-            subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
+    def _wait_for_detach(self) -> None:
+        """Return when the kernel has let go of our pool's loop device: a server started before that would find its file system busy."""
+        deadline = time.monotonic() + DETACH_SECONDS
+        while self._loop_devices() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _loop_devices(self) -> list[str]:
+        found = []
+        for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):
+                found += [name for name in [file.read_text().strip()] if name.startswith(f"{self._layout.incus}/")]
+        return found
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def _private_directory(layout: Layout) -> Path:

@@ -155,7 +155,7 @@ class Postgres:
         mounts = [str(self._wheel.parent), str(seen_wheel), str(data), str(seen_data)]
         drop = ["setpriv", "--pdeathsig", "INT", "--reuid", self._user, "--regid", self._user, "--clear-groups", "--"]
         inner = [str(seen_wheel / self._wheel.name / "pginstall18/bin" / program), "-D", str(seen_data), *options]
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *mounts, *drop, *inner]
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", *mounts, *drop, *inner]
 
     def _prepare_socket_directory(self) -> None:
         self._sockets.mkdir(mode=0o700, exist_ok=True)

@@ -22,8 +22,8 @@ from typing import IO, Self
 from carina_portal.embedded import portal, process
 from carina_portal.embedded.broker import Broker
 from carina_portal.embedded.image import ensure_image
-from carina_portal.embedded.incus import Incus, NoLocalHosts
-from carina_portal.embedded.keys import Keys, ensure_keys
+from carina_portal.embedded.incus import Incus
+from carina_portal.embedded.keys import ensure_keys
 from carina_portal.embedded.layout import EmbeddedError, Layout, write_private
 from carina_portal.embedded.postgres import Postgres
 from carina_portal.embedded.terminal import Terminal
@@ -73,12 +73,14 @@ class Stack:
     def start(self) -> None:
         """Start everything and return once the portal serves; raises EmbeddedError, having stopped what was started."""
         try:
-            self.start_services()
+            # Pages first: on a small machine a dozen hosts that boot again would keep people waiting for them.
+            self.start_databases()
             self.prepare_database()
-            self.start_portal()
-            self.finish_incus()
+            self.start_web()
+            self.start_incus()
             self.seed()
-            self.wait_until_serving()
+            self.start_worker()
+            self.children["beat"].start()
         except BaseException:
             self.stop()
             raise
@@ -117,13 +119,24 @@ class Stack:
 
     # --- its parts, in the order in which they start ---------------------------------------------------------------------------
 
-    def start_services(self) -> None:
-        """Start PostgreSQL, Redis and (in the background, see `finish_incus`) Incus; fills `env`. Raises AlreadyRuns."""
+    def start_databases(self) -> None:
+        """Start PostgreSQL and Redis; fills `env` and writes it to `var/env.json`. Raises AlreadyRuns."""
         self.layout.create()
         self._take_lock()
         keys = ensure_keys(layout=self.layout)
-        self._begin_incus()
-        self._start_databases(keys=keys)
+        self._postgres, self._broker = Postgres(layout=self.layout, keys=keys), Broker(layout=self.layout, keys=keys)
+        self.env = portal.environment(
+            layout=self.layout, keys=keys, database_url=self._postgres.url, redis_url=self._broker.url, listen=self.listen, port=self.port
+        )
+        self.children = portal.children(layout=self.layout, env=self.env, listen=self.listen, port=self.port)
+        self._broker.start()
+        with self.terminal.step("PostgreSQL"):
+            self._postgres.make()
+            self._postgres.start()
+            self._postgres.wait()
+        with self.terminal.step("Redis"):
+            self._broker.wait()
+        self._write_environment()
 
     def prepare_database(self) -> None:
         """Bring the database to the newest schema and collect static files, if either changed since the last time."""
@@ -141,29 +154,33 @@ class Stack:
                 portal.manage("collectstatic", "--noinput", "--clear", layout=self.layout, env=self.env)
             stamps.set("static", static)
 
-    def start_portal(self) -> None:
-        """Start web, worker and beat, and return at once. Raises EmbeddedError if the port is taken."""
-        _check_port(listen=self.listen, port=self.port)
-        self.children = portal.children(layout=self.layout, env=self.env, listen=self.listen, port=self.port)
-        for child in self.children.values():
-            child.start()
+    def start_incus(self) -> None:
+        """Start Incus with everything hosts need, as far as it is missing: packages, pool, node image; hosts that ran before come back.
 
-    def finish_incus(self) -> None:
-        """Wait for Incus, make its pool, and build and import the node image where needed; says why where no hosts are possible."""
-        if self.incus is None:
+        Where no hosts are possible this says why, in `no_hosts` and on the terminal, and the portal runs without.
+        """
+        if not self._wants_incus:
             return
+        incus = Incus(layout=self.layout, pool_driver=self._pool_driver)
         try:
+            incus.prepare(terminal=self.terminal)
             with self.terminal.step("Incus") as step:
-                self.incus.wait()
-                note = self.incus.ensure_pool(step=step)
+                incus.start()
+                incus.wait()
+                note = incus.ensure_pool(step=step)
             if note:
                 self.terminal.say(f"    {note}")
-            ensure_image(incus=self.incus, layout=self.layout, terminal=self.terminal)
+            ensure_image(incus=incus, layout=self.layout, terminal=self.terminal)
         except EmbeddedError as error:
             self.no_hosts = str(error)
-            self.terminal.say(f"    {error}")
-            self.incus.stop()
-            self.incus = None
+            self.terminal.say(f"  {error}")
+            incus.stop()
+        except BaseException:
+            incus.stop()
+            raise
+        else:
+            self.incus = incus
+            self._write_environment()
 
     def seed(self) -> None:
         """Put flavors, prices, the local cloud and the demo tenant into the database, if code or cloud changed since the last time."""
@@ -211,7 +228,9 @@ class Stack:
         self.children["web"].kill()
 
     def start_web(self) -> None:
-        """Start the web and return once it serves."""
+        """Start the web and return once it serves; raises EmbeddedError if it does not, for one if its port is taken."""
+        if not self.children["web"].alive:
+            _check_port(listen=self.listen, port=self.port)
         self.children["web"].start()
         self.wait_until_serving()
 
@@ -235,31 +254,7 @@ class Stack:
             ) from None
         self._lock = lock
 
-    def _begin_incus(self) -> None:
-        if not self._wants_incus:
-            return
-        incus = Incus(layout=self.layout, pool_driver=self._pool_driver)
-        try:
-            incus.prepare(terminal=self.terminal)
-            incus.start()
-        except NoLocalHosts as error:
-            self.no_hosts = str(error)
-            self.terminal.say(f"  {error}")
-        else:
-            self.incus = incus
-
-    def _start_databases(self, *, keys: Keys) -> None:
-        self._postgres, self._broker = Postgres(layout=self.layout, keys=keys), Broker(layout=self.layout, keys=keys)
-        self.env = portal.environment(
-            layout=self.layout, keys=keys, database_url=self._postgres.url, redis_url=self._broker.url, listen=self.listen, port=self.port
-        )
-        self._broker.start()
-        with self.terminal.step("PostgreSQL"):
-            self._postgres.make()
-            self._postgres.start()
-            self._postgres.wait()
-        with self.terminal.step("Redis"):
-            self._broker.wait()
+    def _write_environment(self) -> None:
         if self.incus is not None:
             self.env["CARINA_INCUS_SOCKET"] = str(self.incus.socket_path)
         write_private(path=self.layout.environment, content=json.dumps(self.env, indent=1))
