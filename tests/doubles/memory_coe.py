@@ -1,0 +1,283 @@
+"""Container engines in memory that fail on command, on the hosts of `memory_provider`: for tests of what stands above a COE.
+
+An engine answers while its `MemoryHost` runs; a host made anew is an engine that knows nothing. Nothing ever sleeps.
+
+    engines.fail(at="join", error=EngineNotReady("gone"), after=True)   # the next join works, its answer is lost
+    engines.fail(at="init", nth=2, error=Crash())                       # the process dies at the second init
+    engines.fail_at_random(seed=7, rate=0.1)                            # one step in ten fails, before or after its effect
+    engines.moving["web-3"] = 2                                         # two calls of retire_node find containers still moving
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import ClassVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from typing_extensions import override
+
+from apps.coes.contracts import ClientIdentity, EngineNotReady, EngineRefused, FormCluster, Node, NodeHealth, NodeState, QuorumLost, Role
+from apps.coes.swarm import Swarm
+from apps.common.clock import now
+from apps.hosts.contracts import PowerState
+from tests.doubles import memory_provider
+from tests.doubles.memory_provider import Fault, MemoryHost
+
+STEPS = ("init", "join", "leave", "role", "forget", "drain", "observe")
+
+
+@dataclass(kw_only=True, eq=False)
+class Member:
+    """An entry of a swarm. Its engine may be long gone."""
+
+    node_id: str
+    hostname: str
+    address: str
+    role: Role
+    engine: "Engine"
+
+    @property
+    def health(self) -> NodeHealth:
+        return NodeHealth.READY if self.engine.runs and self.engine.member is self else NodeHealth.LOST
+
+
+@dataclass(kw_only=True, eq=False)
+class Cluster:
+    """A swarm; the lower its number, the older."""
+
+    number: int
+    members: list[Member] = field(default_factory=list)
+
+    def can_decide(self, *, without: Member | None = None) -> bool:
+        managers = [member for member in self.members if member.role is Role.MANAGER and member is not without]
+        return sum(member.health is NodeHealth.READY for member in managers) > len(managers) // 2
+
+
+@dataclass(kw_only=True, eq=False)
+class Engine:
+    """The engine of one incarnation of a host."""
+
+    host: MemoryHost
+    cluster: Cluster | None = None
+    member: Member | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self.host.power is PowerState.RUNNING and self.host in running_hosts(ref=self.host.spec.ref)
+
+
+class Engines:
+    """Every engine there is. Fields may be read and written by tests, under `lock` where threads run."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all engines and faults."""
+        self.moving: Counter[str] = Counter()
+        self.reached: Counter[str] = Counter()
+        self.silent: set[str] = set()
+        self._by_host: dict[int, Engine] = {}
+        self._numbers = itertools.count(1)
+        self._faults: list[Fault] = []
+        self._dice: random.Random | None = None
+        self._rate = 0.0
+
+    def fail(self, *, at: str, error: BaseException, nth: int = 1, after: bool = False) -> None:
+        """Let the `nth` next time that step `at` (see STEPS) is reached raise `error`, before its effect or `after` it."""
+        if at not in STEPS:
+            raise ValueError(f"{at!r} is no step: {', '.join(STEPS)}")
+        with self.lock:
+            self._faults.append(Fault(at=at, nth=self.reached[at] + nth, error=error, after=after))
+
+    def fail_at_random(self, *, seed: int, rate: float) -> None:
+        """From now on let every step fail with probability `rate`, half of the time after its effect; 0 ends it."""
+        with self.lock:
+            self._dice, self._rate = random.Random(seed), rate  # chance that can be repeated
+
+    @contextmanager
+    def step(self, at: str) -> Iterator[None]:
+        """The effect of a step, with what goes wrong before and after it."""
+        with self.lock:
+            self.reached[at] += 1
+            due = [fault for fault in self._faults if fault.at == at and fault.nth == self.reached[at]]
+            self._faults = [fault for fault in self._faults if fault not in due]
+            if self._dice is not None and self._dice.random() < self._rate:
+                due.append(Fault(at=at, nth=0, error=EngineNotReady(f"{at} failed by chance."), after=self._dice.random() < 0.5))
+            for fault in due:
+                if not fault.after:
+                    raise fault.error
+            yield
+            for fault in due:
+                if fault.after:
+                    raise fault.error
+
+    def of(self, *, node: Node, identity: ClientIdentity) -> Engine:
+        """The engine that answers for `node`. Raises EngineNotReady where none does, EngineRefused for a certificate it does not accept."""
+        host = next(iter(running_hosts(ref=node.ref)), None)
+        if host is None or node.ref in self.silent:
+            raise EngineNotReady(f"The engine of {node.hostname} does not answer yet.")
+        check_identity(identity=identity, authority_pem=host.files["/etc/docker/tls/ca.pem"])
+        return self._by_host.setdefault(id(host), Engine(host=host))
+
+    def new_cluster(self) -> Cluster:
+        return Cluster(number=next(self._numbers))
+
+    def new_id(self) -> str:
+        return f"node{next(self._numbers)}"
+
+
+engines = Engines()
+
+
+def running_hosts(*, ref: str) -> list[MemoryHost]:
+    """The hosts of that name that run, over all clouds in memory."""
+    with memory_provider._clouds_lock:
+        clouds = list(memory_provider._clouds.values())
+    return [host for cloud in clouds for (_, name), host in list(cloud.hosts.items()) if name == ref and host.power is PowerState.RUNNING]
+
+
+def check_identity(*, identity: ClientIdentity, authority_pem: bytes) -> None:
+    """Raise EngineRefused unless the certificate is the authority's, for clients, and valid now."""
+    certificate = x509.load_pem_x509_certificate(identity.certificate_pem)
+    try:
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
+    except (ValueError, InvalidSignature):
+        raise EngineRefused("The engine does not accept the certificate shown to it (unknown ca).") from None
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value:
+        raise EngineRefused("The engine does not accept the certificate shown to it (bad certificate).")
+    if not certificate.not_valid_before_utc <= now() <= certificate.not_valid_after_utc:
+        raise EngineRefused("The engine does not accept the certificate shown to it (certificate expired).")
+    if identity.ca_pem != authority_pem:
+        raise EngineRefused("The engine shows a certificate that this bay's authority did not issue.")
+
+
+class MemoryCoe(Swarm):
+    """Swarm's texts and files over engines in memory."""
+
+    image: ClassVar[str] = "node-swarm"
+
+    @override
+    def form_cluster(self, order: FormCluster) -> list[NodeState]:
+        with engines.lock:
+            found = {node.ref: engines.of(node=node, identity=order.identity) for node in order.nodes}
+            cluster = self._cluster_of(order, found)
+            for node in order.nodes:
+                self._bring_in(order, node, found[node.ref], cluster)
+                joined = sum(engine.cluster is cluster for engine in found.values())
+                order.on_progress(joined, len(order.nodes), f"{node.hostname} is in the swarm")
+            for wanted in (Role.MANAGER, Role.WORKER):
+                for node in order.nodes:
+                    self._correct_role(order, node, found[node.ref], cluster, wanted)
+            names = {node.hostname for node in order.nodes}
+            for member in [member for member in cluster.members if member.hostname not in names and member.health is NodeHealth.LOST]:
+                self._forget(order, cluster, member)
+            return states(cluster)
+
+    @override
+    def retire_node(self, *, node: Node, managers: Sequence[Node], identity: ClientIdentity, patience: float) -> None:
+        with engines.lock:
+            cluster = self._first_cluster([manager for manager in managers if manager.ref != node.ref] or managers, identity)
+            former = [member for member in cluster.members if member.hostname == node.hostname]
+            for member in former:
+                if member.role is Role.MANAGER and not cluster.can_decide(without=member):
+                    raise QuorumLost(f"Without {node.hostname} too few managers would answer to run the bay.")
+                if member.health is NodeHealth.READY:
+                    with engines.step("drain"):
+                        if engines.moving[node.hostname] > 0:
+                            engines.moving[node.hostname] -= 1
+                            raise EngineNotReady(f"1 container still moving off {node.hostname}.")
+                    with engines.step("leave"):
+                        member.engine.cluster = member.engine.member = None
+                with engines.step("forget"):
+                    cluster.members.remove(member)
+
+    @override
+    def observe(self, *, managers: Sequence[Node], identity: ClientIdentity) -> list[NodeState]:
+        with engines.step("observe"):
+            return states(self._first_cluster(managers, identity))
+
+    def _cluster_of(self, order: FormCluster, found: dict[str, Engine]) -> Cluster:
+        managers = [node for node in order.nodes if node.role is Role.MANAGER]
+        if not managers:
+            raise EngineNotReady("A bay needs at least one manager.")
+        held = {engine.cluster for node in managers if (engine := found[node.ref]).member and engine.member.role is Role.MANAGER}
+        clusters = sorted((cluster for cluster in held if cluster is not None), key=lambda cluster: cluster.number)
+        for cluster in clusters:
+            if cluster.can_decide():
+                return cluster
+        if clusters:
+            raise QuorumLost(f"Too few managers of {order.bay} answer.")
+        order.alive()
+        with engines.step("init"):
+            cluster = engines.new_cluster()
+            self._enter(managers[0], found[managers[0].ref], cluster)
+        return cluster
+
+    def _bring_in(self, order: FormCluster, node: Node, engine: Engine, cluster: Cluster) -> None:
+        if engine.cluster is cluster and engine.member in cluster.members:
+            return
+        for member in [member for member in cluster.members if member.hostname == node.hostname]:
+            self._forget(order, cluster, member)
+        order.alive()
+        with engines.step("join"):
+            self._enter(node, engine, cluster)
+
+    def _correct_role(self, order: FormCluster, node: Node, engine: Engine, cluster: Cluster, wanted: Role) -> None:
+        member = engine.member
+        if member is None or node.role is not wanted or member.role is wanted:
+            return
+        if wanted is Role.WORKER and not cluster.can_decide(without=member):
+            raise QuorumLost(f"Without {node.hostname} too few managers would answer to run the bay.")
+        order.alive()
+        with engines.step("role"):
+            member.role = wanted
+
+    def _forget(self, order: FormCluster, cluster: Cluster, member: Member) -> None:
+        order.alive()
+        with engines.step("forget"):
+            cluster.members.remove(member)
+
+    @staticmethod
+    def _enter(node: Node, engine: Engine, cluster: Cluster) -> None:
+        member = Member(node_id=engines.new_id(), hostname=node.hostname, address=node.address, role=node.role, engine=engine)
+        engine.cluster, engine.member = cluster, member
+        cluster.members.append(member)
+
+    @staticmethod
+    def _first_cluster(managers: Sequence[Node], identity: ClientIdentity) -> Cluster:
+        error: EngineNotReady | QuorumLost = EngineNotReady("The bay has no manager to ask.")
+        for manager in managers:
+            try:
+                cluster = engines.of(node=manager, identity=identity).cluster
+            except EngineNotReady as silent:
+                error = silent
+                continue
+            if cluster is not None and cluster.can_decide():
+                return cluster
+            if cluster is not None:
+                error = QuorumLost(f"Too few managers of the bay answer ({manager.hostname}).")
+        raise error
+
+
+def states(cluster: Cluster) -> list[NodeState]:
+    """What the managers say of everybody; the first manager that works leads."""
+    leader = next((member for member in cluster.members if member.role is Role.MANAGER and member.health is NodeHealth.READY), None)
+    return [
+        NodeState(
+            node_id=member.node_id,
+            hostname=member.hostname,
+            address=member.address,
+            role=member.role,
+            health=member.health,
+            leader=member is leader,
+        )
+        for member in cluster.members
+    ]
