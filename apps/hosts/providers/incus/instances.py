@@ -14,12 +14,11 @@ from apps.hosts.contracts import (
     HostState,
     Owner,
     PowerState,
-    ProviderError,
     Publication,
 )
 from apps.hosts.providers.incus.client import Found, IncusClient
 from apps.hosts.providers.incus.egress import resolv_conf
-from apps.hosts.providers.incus.errors import AlreadySo, AlreadyThere, NetworkNotAllowed, NotThere
+from apps.hosts.providers.incus.errors import AlreadySo, NetworkNotAllowed, NotThere
 from apps.hosts.providers.incus.naming import (
     ADDRESS,
     NAMESERVERS,
@@ -38,6 +37,10 @@ STOP_SECONDS = 10
 START_SECONDS = 60
 # How long a host may take to end its containers when Incus shuts down; one that is just booting does not hear the signal at all.
 SHUTDOWN_SECONDS = 10
+
+NEVER = ("1970-", "0001-")
+# Incus writes this at the end of a create, and takes it away with the first start.
+CREATED = "volatile.apply_template"
 
 POWER = {"Running": PowerState.RUNNING, "Stopped": PowerState.STOPPED}
 
@@ -101,12 +104,14 @@ class Hosts:
                 self._power(spec.owner, spec.ref, action="start", timeout=START_SECONDS)
                 return
             refuse_strangers(what=f"instance {spec.ref}", found=found, tags=bay_tags(spec.owner))
+            self._discard_torso(found=found, owner=spec.owner)
             self._adjust(spec=spec, dialect=dialect, found=found, nameservers=asked, resolvers=resolvers)
             match found.body["status"]:
                 case "Running":
                     return
                 case "Stopped":
-                    self._complete(spec=spec, dialect=dialect, files=files, found=found)
+                    self._push(spec=spec, dialect=dialect, files=files)
+                    self._power(spec.owner, spec.ref, action="start", timeout=START_SECONDS)
                 case "Frozen":
                     self._power(spec.owner, spec.ref, action="unfreeze", timeout=START_SECONDS)
                 case other:
@@ -156,19 +161,16 @@ class Hosts:
         except NotThere as error:
             raise CloudBusy(f"The tenant's project was removed with another bay while {spec.ref} was being made.") from error
 
-    def _complete(self, *, spec: HostSpec, dialect: Dialect, files: Mapping[str, HostFile], found: Found) -> None:
-        """Finish a host that was made but does not run; one that never ran and cannot is a torso of a crash, made anew by the next look."""
-        try:
-            self._push(spec=spec, dialect=dialect, files=files)
-            self._power(spec.owner, spec.ref, action="start", timeout=START_SECONDS)
-        except ProviderError as error:
-            if isinstance(error, CloudBusy) or "volatile.last_state.power" in found.config or not self._volume_is_missing(spec):
-                raise
-            self._client.change("DELETE", f"instances/{spec.ref}", project=project_name(spec.owner))
-            raise AlreadyThere(f"{spec.ref} was a torso without a disk.") from None
+    def _discard_torso(self, *, found: Found, owner: Owner) -> None:
+        """Delete an instance whose create never came to its end, unless it is still being made, and raise CloudBusy in both cases.
 
-    def _volume_is_missing(self, spec: HostSpec) -> bool:
-        return self._client.find(f"storage-pools/{self._pool}/volumes/container/{spec.ref}", project=project_name(spec.owner)) is None
+        It is the torso of a crash of Incus itself, and must not even be looked into: Incus then lays an empty folder where its disk
+        should be, and can no longer delete it.
+        """
+        body = found.body
+        if body["status"] == "Stopped" and body["last_used_at"].startswith(NEVER) and CREATED not in found.config:
+            self._client.change("DELETE", f"instances/{body['name']}", project=project_name(owner))
+            raise CloudBusy(f"{body['name']} was the torso of a crash and is made anew.")
 
     def _push(self, *, spec: HostSpec, dialect: Dialect, files: Mapping[str, HostFile]) -> None:
         for file in files.values():
