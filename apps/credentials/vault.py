@@ -43,7 +43,7 @@ def decrypt(*, token: str, context: str) -> bytes:
         )
     try:
         return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated_data(key_id=key_id, context=context))
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: too short to be sealed by us
         raise VaultError(
             f"The secret for {context} does not open with key '{key_id}': it is damaged, belongs elsewhere, or the key was changed."
         ) from None
