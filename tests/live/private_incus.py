@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,9 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from apps.hosts.providers.incus.client import LocalTransport
 
+ENVIRONMENT = ("CARINA_TEST_INCUS_SOCKET", "CARINA_TEST_INCUS_POOL", "CARINA_TEST_INCUS_IMAGE")
+# A pytest that knows nothing of this project's settings and services.
+ALONE = ("--noconftest", "-p", "no:django", "-p", "no:cacheprovider", "-c", os.devnull)
 DAEMON = "/usr/libexec/incus/incusd"
 # A new sysfs shows the new network's interfaces, but without the control groups that are mounted below the old one.
 HOLD = """
@@ -85,6 +90,13 @@ class PrivateIncus:
         self._daemon = None
         return time.monotonic() - began
 
+    def kill(self) -> None:
+        """End the daemon in the middle of whatever it does; its hosts run on."""
+        assert self._daemon is not None
+        self._daemon.kill()
+        self._daemon.wait()
+        self._daemon = None
+
     def close(self) -> None:
         """End everything."""
         if self._daemon is not None:
@@ -122,9 +134,36 @@ class PrivateIncus:
             assert ours.post("/1.0/images/aliases", json=body).is_success
 
 
+def incus_environment() -> tuple[str, str, str]:
+    """Socket, pool and image of the Incus to test against; skips, naming what is missing."""
+    missing = [name for name in ENVIRONMENT if not os.environ.get(name)]
+    if missing:
+        pytest.skip(f"No Incus to test against: set {', '.join(missing)}.")
+    socket, pool, image = (os.environ[name] for name in ENVIRONMENT)
+    return socket, pool, image
+
+
+def run_inside_tests(*, incus: PrivateIncus, name: str, image: str) -> subprocess.CompletedProcess[str]:
+    """Run the tests in the file `name` beside this one in the network of `incus`, against it."""
+    file = Path(__file__).with_name(name)
+    root = file.parents[2]
+    about = dict(zip(ENVIRONMENT, (incus.socket, "own", image), strict=True))
+    return subprocess.run(
+        [*incus.enter, sys.executable, "-m", "pytest", "-q", *ALONE, "--rootdir", str(root), str(file)],
+        cwd=root,
+        env={**os.environ, **about, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
 @contextmanager
 def private_incus(*, source: str, image: str, pool: str) -> Iterator[PrivateIncus]:
     """A private Incus with a btrfs pool and the node image of the Incus behind `source`; gone afterwards."""
+    if os.geteuid() != 0 or not Path(DAEMON).exists():
+        pytest.skip(f"A private Incus needs root and {DAEMON}.")
     folder = Path(tempfile.mkdtemp(prefix="incus-", dir="/var/tmp"))
     incus = PrivateIncus(folder=folder)
     try:

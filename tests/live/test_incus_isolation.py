@@ -1,8 +1,5 @@
 """What separates bays from each other and from the machine, tried from inside real hosts. No address outside this machine is asked."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
@@ -16,14 +13,10 @@ from apps.hosts.providers.incus import IncusProvider
 from apps.hosts.providers.incus.client import IncusClient
 from apps.hosts.providers.incus.egress import own_addresses
 from apps.hosts.providers.incus.naming import bridge_name
-from tests.live.private_incus import DAEMON, PrivateIncus, private_incus
+from tests.live.private_incus import PrivateIncus, incus_environment, private_incus, run_inside_tests
 from tests.live.reach import SIZE, Inside, listening, new_host, new_network
 
 pytestmark = pytest.mark.incus
-
-# A pytest that knows nothing of this project's settings and services.
-ALONE = ("--noconftest", "-p", "no:django", "-p", "no:cacheprovider", "-c", os.devnull)
-ENVIRONMENT = ("CARINA_TEST_INCUS_SOCKET", "CARINA_TEST_INCUS_POOL", "CARINA_TEST_INCUS_IMAGE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +30,6 @@ class Bays:
     foreign: HostSpec
 
 
-def environment() -> tuple[str, str, str]:
-    missing = [name for name in ENVIRONMENT if not os.environ.get(name)]
-    if missing:
-        pytest.skip(f"No Incus to test against: set {', '.join(missing)}.")
-    socket, pool, image = (os.environ[name] for name in ENVIRONMENT)
-    return socket, pool, image
-
-
 def free_cidrs(provider: IncusProvider) -> list[IPv4Network]:
     taken = [ip_network(cidr, strict=False) for cidr in provider.discover().used_cidrs]
     return [block for block in IPv4Network("10.62.0.0/16").subnets(new_prefix=24) if not any(block.overlaps(other) for other in taken)]
@@ -52,7 +37,7 @@ def free_cidrs(provider: IncusProvider) -> list[IPv4Network]:
 
 @pytest.fixture(scope="module")
 def bays() -> Iterator[Bays]:
-    socket, pool, image = environment()
+    socket, pool, image = incus_environment()
     provider = IncusProvider(CloudAccess(name="isolation", installation="c0de", settings={"socket": socket, "pool": pool}, secrets={}))
     client = IncusClient.local(path=socket)
     first, second = (new_network(cidr=cidr) for cidr in free_cidrs(provider)[:2])
@@ -173,51 +158,12 @@ def test_the_tenants_project_refuses_what_would_break_out(bays: Bays) -> None:
 @pytest.fixture(scope="module")
 def other_machine() -> Iterator[PrivateIncus]:
     """A machine in namespaces of its own, so that its firewall can be Docker's without touching this one's."""
-    socket, _, image = environment()
-    if os.geteuid() != 0 or not Path(DAEMON).exists():
-        pytest.skip(f"A private Incus needs root and {DAEMON}.")
+    socket, _, image = incus_environment()
     with private_incus(source=socket, image=image, pool="own") as incus:
         yield incus
 
 
 def test_bays_work_and_are_isolated_on_a_machine_where_docker_runs(other_machine: PrivateIncus) -> None:
-    inner = Path(__file__).with_name("inside_docker_machine.py")
-    root = inner.parents[2]
-    done = subprocess.run(
-        [*other_machine.enter, sys.executable, "-m", "pytest", "-q", *ALONE, "--rootdir", str(root), str(inner)],
-        cwd=root,
-        env={
-            **os.environ,
-            "CARINA_TEST_INCUS_SOCKET": other_machine.socket,
-            "CARINA_TEST_INCUS_POOL": "own",
-            "PYTHONPATH": str(inner.parents[2]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = run_inside_tests(incus=other_machine, name="inside_docker_machine.py", image=incus_environment()[2])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
-
-
-def test_hosts_come_back_at_their_addresses_with_the_machine(other_machine: PrivateIncus) -> None:
-    settings = {"socket": other_machine.socket, "pool": "own"}
-    provider = IncusProvider(CloudAccess(name="restart", installation="c0de", settings=settings, secrets={}))
-    network = new_network(cidr=IPv4Network("10.61.7.0/24"))
-    host = new_host(network=network, number=1, image=environment()[2])
-    try:
-        provider.ensure_network(network)
-        provider.ensure_host(host)
-        client = IncusClient.local(path=other_machine.socket)
-        Inside(client=client).serve(host)  # it has booted
-        seconds = other_machine.stop()
-        assert seconds < 8, f"shutting down took {seconds:.0f} s"
-        other_machine.start()
-        assert [(state.power, state.address) for state in provider.list_hosts(host.owner)] == [("running", host.address)]
-        assert host.address in Inside(client=client).run(host, "ip", "-4", "address", "show", "eth0")[1]
-        client.close()
-    finally:
-        provider.remove_host(host.owner, host.ref)
-        provider.remove_network(host.owner)
-        provider.close()
