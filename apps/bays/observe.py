@@ -37,7 +37,7 @@ def observe_bay(*, bay_id: UUID) -> None:
     except EngineError as error:
         _write(bay=bay, hosts=hosts, members=None, powers=_powers(world), sentence=str(error))
         return
-    powers = {} if all(member.health == NodeHealth.READY for member in members) else _powers(world)
+    powers = None if all(member.health == NodeHealth.READY for member in members) else _powers(world)
     _write(bay=bay, hosts=hosts, members=members, powers=powers, sentence="")
 
 
@@ -82,8 +82,8 @@ def _write(*, bay: Bay, hosts: list[Host], members: list[NodeState] | None, powe
 
 
 def _power_of(host: Host, powers: dict[str, PowerState] | None) -> str:
-    if powers is None or not powers:
-        return ""
+    if powers is None:
+        return ""  # not asked, or no answer
     return powers[host.ref].value if host.ref in powers else "gone"
 
 
