@@ -30,7 +30,7 @@ POSIX_SHELLS = {
 
 @pytest.fixture(params=["plain", "with a space", "quo'te $HOME"])
 def bundle(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    folder = tmp_path / request.param / "web-1"
+    folder: Path = tmp_path / request.param / "web-1"
     folder.mkdir(parents=True)
     (folder / "ca.pem").write_text("certificate")
     for name, text in scripts(VARIABLES).items():

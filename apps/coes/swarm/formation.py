@@ -200,8 +200,6 @@ class Formation:
 
     def _look(self, seat: _Seat) -> None:
         seat.members = list_members(api=self._api, manager=seat.node)
-        if not seat.tokens and len(self._order.nodes) > 1:
-            seat.tokens = self._api.get(node=seat.node, path="/swarm")["JoinTokens"]
 
     def _start_swarm(self, node: Node) -> None:
         self._order.alive()
@@ -231,6 +229,8 @@ class Formation:
             ):
                 return
             self._forget_former_selves(node, seat)
+            if not seat.tokens:
+                seat.tokens = self._api.get(node=seat.node, path="/swarm")["JoinTokens"]
             self._order.alive()
             self._start(node, self._join_ended, partial(self._join, node=node, seat=seat))
             return

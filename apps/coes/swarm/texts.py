@@ -52,7 +52,7 @@ def readme(*, bay: str, endpoint: str, notices: Sequence[Notice], expires_at: da
         | bash, zsh, sh (dash, busybox) | `. ./docker.env` |
         | fish | `source docker.fish` |
         | PowerShell | `. .\\docker.ps1` |
-        | cmd | `docker.cmd` (in cmd itself: `call .\\docker.cmd`) |
+        | cmd | `docker.cmd`, then leave the folder: in it, cmd would take `docker` for that script |
 
         From elsewhere, give the path: `. "/path/to/{bay}/docker.env"`. Then:
 
@@ -63,7 +63,7 @@ def readme(*, bay: str, endpoint: str, notices: Sequence[Notice], expires_at: da
 
         ## Use it as a context
 
-        A context needs no variables and is kept until you remove it. In this folder:
+        A context needs no variables, and keeps its own copy of the key until `docker context rm {bay}`. In this folder:
 
             docker context create {bay} --docker "host={endpoint},ca=ca.pem,cert=cert.pem,key=key.pem"
             docker --context {bay} info

@@ -7,49 +7,71 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CertificateAuthority',
+            name="CertificateAuthority",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('certificate_pem', models.TextField()),
-                ('key_encrypted', models.TextField()),
-                ('created_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='certificate_authorities', to='tenants.tenant')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100)),
+                ("certificate_pem", models.TextField()),
+                ("key_encrypted", models.TextField()),
+                ("created_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="certificate_authorities", to="tenants.tenant"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'certificate authorities',
-                'ordering': ['-created_at', 'id'],
+                "verbose_name_plural": "certificate authorities",
+                "ordering": ["-created_at", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Certificate',
+            name="Certificate",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('serial', models.CharField(max_length=40)),
-                ('purpose', models.CharField(choices=[('client', 'Client'), ('server', 'Server')], max_length=10)),
-                ('subject', models.CharField(max_length=300)),
-                ('owner_label', models.CharField(blank=True, max_length=300)),
-                ('issued_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('owner', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='certificates', to=settings.AUTH_USER_MODEL)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='certificates', to='tenants.tenant')),
-                ('authority', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='certificates', to='credentials.certificateauthority')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("serial", models.CharField(max_length=40)),
+                ("purpose", models.CharField(choices=[("client", "Client"), ("server", "Server")], max_length=10)),
+                ("subject", models.CharField(max_length=300)),
+                ("owner_label", models.CharField(blank=True, max_length=300)),
+                ("issued_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("revoked_at", models.DateTimeField(null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="certificates", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="certificates", to="tenants.tenant"),
+                ),
+                (
+                    "authority",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="certificates", to="credentials.certificateauthority"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-issued_at', 'id'],
-                'constraints': [models.UniqueConstraint(fields=('authority', 'serial'), name='serial_unique_per_authority'), models.CheckConstraint(condition=models.Q(('expires_at__gt', models.F('issued_at'))), name='certificate_expires_after_issue')],
+                "ordering": ["-issued_at", "id"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("authority", "serial"), name="serial_unique_per_authority"),
+                    models.CheckConstraint(
+                        condition=models.Q(("expires_at__gt", models.F("issued_at"))), name="certificate_expires_after_issue"
+                    ),
+                ],
             },
         ),
     ]
