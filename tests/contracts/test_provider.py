@@ -287,11 +287,12 @@ def test_capacity_falls_with_every_host_and_rises_again(provider: Provider, bay:
     before = provider.discover().aggregates[0]
     provider.ensure_host(spec)
     during = provider.discover().aggregates[0]
-    assert before.free_vcpus - during.free_vcpus == spec.size.vcpus
-    assert before.free_memory_mib - during.free_memory_mib == spec.size.memory_mib
+    # At least: others may use the same Incus at the same time.
+    assert before.free_vcpus - during.free_vcpus >= spec.size.vcpus
+    assert before.free_memory_mib - during.free_memory_mib >= spec.size.memory_mib
     assert before.free_disk_gib - during.free_disk_gib >= spec.size.disk_gib
     provider.remove_host(bay.owner, spec.ref)
-    assert provider.discover().aggregates[0].free_memory_mib == before.free_memory_mib
+    assert provider.discover().aggregates[0].free_memory_mib > during.free_memory_mib
 
 
 def test_the_cloud_says_what_it_is_and_why_it_lacks_other_kinds(provider: Provider, cloud: Cloud, bay: Bay) -> None:

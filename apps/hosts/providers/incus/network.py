@@ -182,9 +182,14 @@ def remove_network_and_acl(*, client: IncusClient, owner: Owner) -> None:
     """Delete the bay's bridge and ACL; absent ones and ones that are not ours are left in peace. Raises CloudBusy while hosts use them."""
     name, tags = bridge_name(owner), bay_tags(owner)
     for path in (f"networks/{name}", f"network-acls/{name}"):
-        found = client.find(path)
-        if found is not None and carries(found.config, tags):
-            _delete(client=client, path=path)
+
+        def attempt(path: str = path) -> bool:
+            found = client.find(path)
+            if found is not None and carries(found.config, tags):
+                client.change("DELETE", path)
+            return True
+
+        _until_done(attempt=attempt, what=path)
 
 
 def leave_project(*, client: IncusClient, owner: Owner) -> None:
@@ -205,7 +210,7 @@ def leave_project(*, client: IncusClient, owner: Owner) -> None:
             return True
         if instances_in(found):
             return True
-        _delete(client=client, path=path)
+        client.change("DELETE", path)
         return True
 
     _until_done(attempt=attempt, what=path)
@@ -239,13 +244,6 @@ def _announce(*, client: IncusClient, name: str, member: str) -> None:
         return
 
 
-def _delete(*, client: IncusClient, path: str) -> None:
-    try:
-        client.change("DELETE", path)
-    except NotThere:
-        return
-
-
 def _plain(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     # Incus sorts rules and adds empty fields.
     return sorted(({key: value for key, value in rule.items() if value} for rule in rules), key=repr)
@@ -260,4 +258,4 @@ def _until_done(*, attempt: Callable[[], bool], what: str) -> None:
         except (CloudBusy, NotThere) as error:
             last = error
             time.sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311  # spreading out, not a secret
-    raise CloudBusy(f"Others keep changing {what} in Incus ({last}).") from last
+    raise CloudBusy(f"Incus does not come to an end with {what}: {last or 'others keep changing it'}") from last
