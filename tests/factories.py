@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.test import Client
+from django.test.client import ClientHandler
 
 from apps.accounts.models import User
 from apps.bays.models import Bay, Condition, Health, Host
@@ -25,6 +26,8 @@ from apps.tenants.roles import Role
 from apps.tenants.tokens import create_token
 
 _numbers = itertools.count(1)
+_handler = ClientHandler(enforce_csrf_checks=False)
+"""Loads the middleware once for all tests: WhiteNoise looks at every static file each time."""
 
 
 def make_user(email: str = "", *, password: str | None = None) -> User:
@@ -62,7 +65,8 @@ def make_cloud(name: str = "local", *, free: int = 100, kind: HostKind = HostKin
         healthy=True, health_message="", synced_at=now(), created_at=now(), updated_at=now(), **more,
     )  # fmt: skip
     Aggregate.objects.create(
-        cloud=cloud, name="default", host_kind=kind, metadata={}, servers=1, total_vcpus=free, total_memory_mib=free * 1024, total_disk_gib=free * 10,
+        cloud=cloud, name="default", host_kind=kind, metadata={}, servers=1,
+        total_vcpus=free, total_memory_mib=free * 1024, total_disk_gib=free * 10,
         free_vcpus=free, free_memory_mib=free * 1024, free_disk_gib=free * 10,
     )  # fmt: skip
     return cloud
@@ -119,13 +123,14 @@ class Api:
 
     def __init__(self, token: str = "") -> None:
         self.client = Client(raise_request_exception=False)
+        self.client.handler = _handler
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send a request and return the answer; `body` becomes JSON, headers are named with underscores (`If_Match`)."""
-        content = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+        content: dict[str, Any] = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        address = path if path.startswith("/") or path.startswith("http") else f"/api/v1/{path}"
+        address = path if path.startswith(("/", "http")) else f"/api/v1/{path}"
         return self.client.generic(method, address, headers={**self.headers, **named}, **content)
 
     def get(self, path: str, **headers: str) -> Any:

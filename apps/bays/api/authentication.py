@@ -1,6 +1,5 @@
 """Who sends a request: an API token in a header, or a browser's session. Nothing in the address is ever taken for a token."""
 
-from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -42,13 +41,14 @@ class TokenAuthentication(BaseAuthentication):
 class BrowserSession(SessionAuthentication):
     """The portal's own pages: the session cookie, and for changes the CSRF token in the header X-CSRFToken."""
 
-    def enforce_csrf(self, request: HttpRequest | Request) -> None:
+    def enforce_csrf(self, request: Request) -> None:
         """Raise Forbidden unless the request proves to come from a page of the portal."""
         try:
             super().enforce_csrf(request)
         except Exception as error:
             raise Forbidden(
-                "A change with a browser's session needs the header X-CSRFToken of a page of this portal; programs send an API token instead.",
+                "A change with a browser's session needs the header X-CSRFToken of a page of this portal; "
+                "programs send an API token instead.",
                 code="csrf_failed",
             ) from error
 

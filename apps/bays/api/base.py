@@ -3,15 +3,15 @@
 from typing import Any, ClassVar
 
 from django.http import HttpResponseBase
-from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from apps.accounts.models import User
 from apps.bays.api.schema import ApiSchema
 from apps.common.api.parsing import StrictJson
 from apps.common.api.throttling import AnonymousRate, UserRate
@@ -26,17 +26,24 @@ LONGEST_SLUG = 40
 class ApiView(APIView):
     """A view for whoever is signed in."""
 
-    parser_classes: ClassVar = [StrictJson]
-    throttle_classes: ClassVar[list[type[BaseThrottle]]] = [AnonymousRate, UserRate]
-    schema: ClassVar = ApiSchema()
+    parser_classes = [StrictJson]
+    throttle_classes = [AnonymousRate, UserRate]
+    schema = ApiSchema()
     tag: ClassVar[str] = "Portal"
+
+    @property
+    def user(self) -> User:
+        """Whoever is signed in; raises NotAuthenticated where nobody is."""
+        if not isinstance(self.request.user, User):
+            raise NotAuthenticated
+        return self.request.user
 
     @property
     def token(self) -> ApiToken | None:
         """The API token of the request; None for a browser's session."""
         return self.request.auth if isinstance(self.request.auth, ApiToken) else None
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         """Answer with the header Allow alone."""
         del request, args, kwargs
         return Response(status=204)
@@ -51,7 +58,7 @@ class ApiView(APIView):
 class OpenView(ApiView):
     """A view for everybody."""
 
-    permission_classes: ClassVar = [AllowAny]
+    permission_classes = [AllowAny]
 
 
 class TenantView(ApiView):
@@ -73,7 +80,7 @@ class TenantView(ApiView):
     def _access(self, *, slug: str) -> Access:
         if len(slug) > LONGEST_SLUG or not slug.isprintable():
             raise NotFound("There is no organisation of that name that you belong to.", code="tenant_not_found")
-        return access_of(user=self.request.user, slug=slug, token=self.token)
+        return access_of(user=self.user, slug=slug, token=self.token)
 
 
 class AnyType(BaseContentNegotiation):

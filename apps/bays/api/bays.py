@@ -90,7 +90,8 @@ class BayEstimate(BayView):
     needs: ClassVar = {"POST": Permission.BAY_READ}
 
     @extend_schema(
-        operation_id="estimate_bay", summary="Estimate a bay", request=CreateBaySerializer, responses={200: EstimateSerializer}, examples=[EXAMPLE],
+        operation_id="estimate_bay", summary="Estimate a bay", examples=[EXAMPLE],
+        request=CreateBaySerializer, responses={200: EstimateSerializer},
         description="The same body as for creating one (the name may be left out). Changes nothing.",
     )  # fmt: skip
     @idempotent()
@@ -112,8 +113,11 @@ class BayDetail(BayView):
 
     @extend_schema(
         operation_id="change_bay", summary="Resize or rename a bay", request=ChangeBaySerializer, parameters=[IF_MATCH],
-        responses={200: OpenApiResponse(BaySerializer, "Changed, or already so."), 202: OpenApiResponse(BaySerializer, "Accepted; an operation carries it out.")},
-        examples=[OpenApiExample("Resize", value={"node_count": 5}, request_only=True), OpenApiExample("Rename", value={"name": "shop"}, request_only=True)],
+        responses={200: OpenApiResponse(BaySerializer, "Done, or already so."), 202: OpenApiResponse(BaySerializer, "Accepted.")},
+        examples=[
+            OpenApiExample("Resize", value={"node_count": 5}, request_only=True),
+            OpenApiExample("Rename", value={"name": "shop"}, request_only=True),
+        ],
     )  # fmt: skip
     def patch(self, request: Request, *, bay: str, **_: str) -> Response:
         """Change the number of hosts, or the name."""
@@ -129,8 +133,9 @@ class BayDetail(BayView):
         return bay_answer(bay=changed, status=202 if changed.busy and "name" not in body else 200)
 
     @extend_schema(
-        operation_id="delete_bay", summary="Delete a bay", parameters=[IF_MATCH], responses={202: OpenApiResponse(BaySerializer, "Accepted.")},
-        description="Possible at any time; whatever else is being done to the bay gives way. The bay shows “deleting” and then is gone (404).",
+        operation_id="delete_bay", summary="Delete a bay", parameters=[IF_MATCH],
+        responses={202: OpenApiResponse(BaySerializer, "Accepted.")},
+        description="Possible at any time; whatever else is done to the bay gives way. It shows “deleting” and then is gone (404).",
     )  # fmt: skip
     def delete(self, request: Request, *, bay: str, **_: str) -> Response:
         """Accept the deletion of the bay with all its hosts."""

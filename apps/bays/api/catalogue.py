@@ -14,7 +14,7 @@ from apps.bays.api.pages import page_of
 from apps.bays.api.serializers import NoticeSerializer
 from apps.bays.api.tradeoffs import trade_offs_of
 from apps.bays.selectors import promised_by_cloud
-from apps.coes.base import Coe, all_coes
+from apps.coes.base import all_coes
 from apps.common.api.pagination import whole
 from apps.hosts.models import Cloud, Flavor
 from apps.hosts.placement import Offer, offers, usable_clouds
@@ -53,8 +53,8 @@ class FlavorSerializer(serializers.ModelSerializer[Flavor]):
     class Meta:
         model = Flavor
         fields = (
-            "name", "host_kind", "vcpus", "memory_mib", "disk_gib", "processes", "price_per_hour", "currency", "trade_offs", "available", "room", "reason",
-            "cloud",
+            "name", "host_kind", "vcpus", "memory_mib", "disk_gib", "processes", "price_per_hour", "currency", "trade_offs",
+            "available", "room", "reason", "cloud",
         )  # fmt: skip
 
     def get_currency(self, flavor: Flavor) -> str:
@@ -119,7 +119,7 @@ class CoeVersionSerializer(serializers.Serializer[Any]):
     deprecated = serializers.CharField(allow_blank=True, help_text="A sentence, or empty.")
 
 
-class CoeSerializer(serializers.Serializer[Coe]):
+class CoeSerializer(serializers.Serializer[Any]):
     """A container orchestration engine."""
 
     name = serializers.CharField()

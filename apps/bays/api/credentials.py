@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.accounts.models import User
 from apps.bays.access import authority_of, client_certificates, issue_bundle, sign_request
 from apps.bays.api.base import AnyType, TenantView, as_file
 from apps.bays.api.pages import page_of
@@ -26,7 +27,9 @@ ZIP, PEM = "application/zip", "application/x-pem-file"
 class LabelSerializer(serializers.Serializer[Any]):
     """What the list of certificates shows."""
 
-    label = serializers.CharField(required=False, max_length=80, help_text="What it is for; your e-mail address unless given.")
+    label = serializers.CharField(  # type: ignore[assignment]  # a field of this name hides nothing: declared fields are taken off the class
+        required=False, max_length=80, help_text="What it is for; your e-mail address unless given."
+    )
 
 
 class SigningRequestSerializer(LabelSerializer):
@@ -48,8 +51,8 @@ class SignedSerializer(serializers.Serializer[Any]):
 class CertificateSerializer(serializers.ModelSerializer[Certificate]):
     """A client certificate that was issued; its key is nowhere in the portal."""
 
-    owner = serializers.SlugRelatedField(slug_field="email", read_only=True, allow_null=True)
-    label = serializers.CharField(source="owner_label")
+    owner: "serializers.SlugRelatedField[User]" = serializers.SlugRelatedField(slug_field="email", read_only=True, allow_null=True)
+    label = serializers.CharField(source="owner_label")  # type: ignore[assignment]
 
     class Meta:
         model = Certificate
@@ -71,7 +74,7 @@ class BayBundle(CredentialsView):
     @extend_schema(
         operation_id="download_bundle", summary="Download the credential zip", request=LabelSerializer,
         responses={(200, ZIP): OpenApiResponse(OpenApiTypes.BINARY, "ca.pem, cert.pem, key.pem, and the scripts for every shell.")},
-        description="Issues a client certificate to you. Its key is made for this answer and not kept, so that the answer cannot be had again.",
+        description="Issues a client certificate to you. Its key is made for this answer and kept nowhere.",
     )  # fmt: skip
     @idempotent(keeps_answer=False)
     def post(self, request: Request, *, bay: str, **_: str) -> HttpResponseBase:
@@ -100,7 +103,8 @@ class BayCertificates(CredentialsView):
         return pages.get_paginated_response(CertificateSerializer(page, many=True).data)
 
     @extend_schema(
-        operation_id="sign_request", summary="Have your own key certified", request=SigningRequestSerializer, responses={201: SignedSerializer},
+        operation_id="sign_request", summary="Have your own key certified",
+        request=SigningRequestSerializer, responses={201: SignedSerializer},
         description="Send a certificate signing request; the private key never leaves you.",
     )  # fmt: skip
     @idempotent()

@@ -1,7 +1,7 @@
-"""The API's description of itself: OpenAPI, a page to read it on, what each problem means, and the answer for addresses that lead nowhere."""
+"""The API's description of itself: OpenAPI, a page to read it on, what each problem means, and what addresses that are none answer."""
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 from csp.decorators import csp_update
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
@@ -17,14 +17,14 @@ from rest_framework.response import Response
 
 from apps.bays.api.base import OpenView
 from apps.bays.api.pages import page_of
-from apps.bays.api.problem_codes import PROBLEMS, Problem
+from apps.bays.api.problem_codes import PROBLEMS
 from apps.common.api.pagination import whole
 from apps.common.api.problems import answer
 from apps.common.api.throttling import AnonymousRate, UserRate
 from apps.common.errors import NotFound
 
 
-class ProblemCodeSerializer(serializers.Serializer[Problem]):
+class ProblemCodeSerializer(serializers.Serializer[Any]):
     """What a code of a problem means."""
 
     code = serializers.CharField()
@@ -38,7 +38,7 @@ class ProblemList(OpenView):
     @extend_schema(operation_id="list_problems", summary="List the codes of problems", responses={200: page_of(ProblemCodeSerializer)})
     def get(self, request: Request) -> Response:
         """Return every code an error of this API can have."""
-        return whole(data=ProblemCodeSerializer(PROBLEMS.values(), many=True).data)
+        return whole(data=ProblemCodeSerializer(list(PROBLEMS.values()), many=True).data)
 
 
 class ProblemDetail(OpenView):
@@ -53,7 +53,7 @@ class ProblemDetail(OpenView):
         return Response(ProblemCodeSerializer(problem).data)
 
 
-class CachedGenerator(SchemaGenerator):  # type: ignore[misc]
+class CachedGenerator(SchemaGenerator):
     """Builds the schema once a process: it takes most of a second, and changes only with the code."""
 
     def get_schema(self, request: Any = None, public: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - the library's signature
@@ -64,25 +64,25 @@ class CachedGenerator(SchemaGenerator):  # type: ignore[misc]
 
 @cache
 def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return schema
 
 
-class Schema(SpectacularAPIView):  # type: ignore[misc]
+class Schema(SpectacularAPIView):
     """The OpenAPI 3.1 description, as YAML, or as JSON for those who accept only that (also with ?format=json)."""
 
     generator_class = CachedGenerator
-    throttle_classes: ClassVar = [AnonymousRate, UserRate]
+    throttle_classes = [AnonymousRate, UserRate]
 
 
 @method_decorator(csp_update({"style-src": ["'unsafe-inline'"]}), name="dispatch")
-class Docs(SpectacularSwaggerSplitView):  # type: ignore[misc]
+class Docs(SpectacularSwaggerSplitView):
     """A page to read and try the API, from this server alone. Swagger UI sets style attributes, hence the one relaxation."""
 
     template_name = "bays/api/docs.html"
     url_name = "api-schema"
-    throttle_classes: ClassVar = [AnonymousRate, UserRate]
-    renderer_classes: ClassVar = [TemplateHTMLRenderer]
+    throttle_classes = [AnonymousRate, UserRate]
+    renderer_classes = [TemplateHTMLRenderer]
 
 
 @csrf_exempt

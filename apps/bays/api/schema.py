@@ -1,6 +1,6 @@
 """How views describe themselves in OpenAPI: what all operations have in common is added here, once."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -13,7 +13,7 @@ from apps.common.api.problems import CONTENT_TYPE
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     name="Idempotency-Key", location=OpenApiParameter.HEADER, type=OpenApiTypes.STR, required=False,
-    description="A random text of your choice. The same request with the same key, sent again within a day, acts once and gets the first answer.",
+    description="A random text of your choice: the same request, sent again with it within a day, acts once and gets the first answer.",
 )  # fmt: skip
 IF_MATCH = OpenApiParameter(
     name="If-Match", location=OpenApiParameter.HEADER, type=OpenApiTypes.STR, required=False,
@@ -52,29 +52,30 @@ class ProblemSerializer(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="One sentence: what is wrong and what is allowed.")
     code = serializers.CharField(help_text="Stable, for programs.")
-    errors = serializers.DictField(child=serializers.CharField(), help_text="Field to sentence; empty where no field is at fault.")
+    errors = serializers.DictField(  # type: ignore[assignment]  # a field of this name hides nothing: declared fields are taken off the class
+        child=serializers.CharField(), help_text="Field to sentence; empty where no field is at fault."
+    )
     request_id = serializers.CharField(help_text="Name this to the operator: the log has it too.")
 
 
-class ApiSchema(AutoSchema):  # type: ignore[misc]
+class ApiSchema(AutoSchema):
     """Adds the view's tag, the Idempotency-Key of every POST, and the errors each operation can answer with."""
 
     def get_tags(self) -> list[str]:
         """Return the chapter the operation stands in."""
-        return [self.view.tag]
+        return [getattr(self.view, "tag", "Portal")]
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         """Return what all operations of this method and address understand."""
         named = [parameter for parameter in IN_PATH if f"{{{parameter.name}}}" in self.path]
         return [*named, IDEMPOTENCY_KEY] if self.method == "POST" else named
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for code in self._problem_codes():
             if code not in bodies:
-                bodies[code] = self._get_response_for_code(
-                    OpenApiResponse(ProblemSerializer, PROBLEMS[code]), code, [CONTENT_TYPE], direction
-                )
+                described = OpenApiResponse(ProblemSerializer, PROBLEMS[code])
+                bodies[code] = self._get_response_for_code(described, code, [CONTENT_TYPE], direction)  # type: ignore[no-untyped-call]
         return dict(sorted(bodies.items()))
 
     def _problem_codes(self) -> list[str]:
@@ -90,11 +91,11 @@ class ApiSchema(AutoSchema):  # type: ignore[misc]
         return codes
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """API tokens, in either of the two headers."""
 
     target_class = "apps.bays.api.authentication.TokenAuthentication"
-    name = ("bearer", "x-auth-token")
+    name = ["bearer", "x-auth-token"]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
         """Return that either header is enough."""
@@ -108,7 +109,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
         ]
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """The portal's own pages."""
 
     target_class = "apps.bays.api.authentication.BrowserSession"

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from apps.bays.access import notices_of
 from apps.bays.models import Bay, Host
+from apps.hosts.models import Cloud
 from apps.operations.codes import code_named
 from apps.operations.models import Event, Operation
 from apps.operations.states import State
@@ -73,7 +74,7 @@ class OperationSerializer(BayOperationSerializer):
 class BaySerializer(serializers.ModelSerializer[Bay]):
     """A bay."""
 
-    cloud = serializers.SlugRelatedField(slug_field="name", read_only=True)
+    cloud: "serializers.SlugRelatedField[Cloud]" = serializers.SlugRelatedField(slug_field="name", read_only=True)
     flavor = serializers.CharField(source="flavor.name")
     host_kind = serializers.CharField(source="flavor.host_kind", help_text="container, vm or baremetal.")
     node_count = serializers.IntegerField(help_text="Hosts it shall have, managers included.")
@@ -88,8 +89,8 @@ class BaySerializer(serializers.ModelSerializer[Bay]):
     class Meta:
         model = Bay
         fields = (
-            "id", "name", "coe", "coe_version", "cloud", "flavor", "host_kind", "node_count", "manager_count", "status", "health", "status_reason",
-            "endpoint", "price_per_hour", "created_at", "updated_at", "expires_at", "operation", "notices",
+            "id", "name", "coe", "coe_version", "cloud", "flavor", "host_kind", "node_count", "manager_count", "status", "health",
+            "status_reason", "endpoint", "price_per_hour", "created_at", "updated_at", "expires_at", "operation", "notices",
         )  # fmt: skip
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
@@ -132,7 +133,7 @@ class HostSerializer(serializers.ModelSerializer[Host]):
 class EventSerializer(serializers.ModelSerializer[Event]):
     """Something that happened to a bay."""
 
-    operation = serializers.PrimaryKeyRelatedField(read_only=True)
+    operation: "serializers.PrimaryKeyRelatedField[Operation]" = serializers.PrimaryKeyRelatedField(read_only=True)
 
     class Meta:
         model = Event

@@ -83,7 +83,7 @@ class TenantList(ApiView):
     @extend_schema(operation_id="list_tenants", summary="List my tenants", parameters=PAGING, responses={200: page_of(TenantSerializer)})
     def get(self, request: Request) -> Response:
         """Newest first. A token sees only the tenant it is for."""
-        mine = tenants_of(user=request.user)
+        mine = tenants_of(user=self.user)
         if self.token is not None:
             mine = mine.filter(id=self.token.tenant_id)
         pages = NewestFirst()
@@ -98,11 +98,11 @@ class TenantList(ApiView):
     def post(self, request: Request) -> HttpResponseBase:
         """Create an organisation owned by the asker."""
         if self.token is not None:
-            access_of(user=request.user, slug=self.token.tenant.slug, token=self.token).require(Permission.TENANT_MANAGE)
+            access_of(user=self.user, slug=self.token.tenant.slug, token=self.token).require(Permission.TENANT_MANAGE)
         body = body_of(request=request)
         refuse_unknown(data=body, allowed=("slug", "name"))
         slug, name = parse_text("slug", body.get("slug", "")), parse_text("name", body.get("name", ""))
-        tenant = create_tenant(by=request.user, slug=slug, name=name)
+        tenant = create_tenant(by=self.user, slug=slug, name=name)
         return Response(TenantSerializer(tenant).data, status=201, headers={"Location": f"/api/v1/tenants/{tenant.slug}"})
 
 

@@ -31,6 +31,9 @@ PATIENCE = "2s"
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's SQLSTATE for a lock_timeout that ran out."""
 
+MARK = "honours_idempotency_key"
+"""Attribute of a decorated method; a test looks for it on every `post`."""
+
 Post = Callable[..., HttpResponseBase]
 _ACCEPTED = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _LONGEST_PATH = 500
@@ -72,7 +75,7 @@ def idempotent(*, keeps_answer: bool = True) -> Callable[[Post], Post]:
                 _keep(row, response, keeps_answer=keeps_answer)
             return response
 
-        wrapper.honours_idempotency_key = True  # type: ignore[attr-defined] - a test looks for it on every post
+        setattr(wrapper, MARK, True)
         return wrapper
 
     return decorate
@@ -127,7 +130,8 @@ def _keep(row: IdempotencyKey, response: HttpResponseBase, *, keeps_answer: bool
 def _repeat(row: IdempotencyKey, *, keeps_answer: bool) -> Response:
     if not keeps_answer:
         raise Conflict(
-            "This request was carried out already, and its answer held a secret, which is not kept; take a new Idempotency-Key to get another one.",
+            "This request was carried out already, and its answer held a secret, which is not kept; "
+            "take a new Idempotency-Key to get another one.",
             code="idempotency_answer_secret",
         )
     headers = {"Idempotency-Replayed": "true", **({"Location": row.location} if row.location else {})}

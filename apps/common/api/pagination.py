@@ -3,8 +3,8 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -51,7 +51,7 @@ class NewestFirst(BasePagination):
         return {"type": "object", "required": ["results", "next"], "properties": {"results": schema, "next": link}}
 
 
-def whole(*, data: Sequence[Any]) -> Response:
+def whole(*, data: Any) -> Response:
     """Return a list that is never long as its only page."""
     return Response({"results": data, "next": None})
 
@@ -71,14 +71,15 @@ def _encode(moment: datetime, key: object) -> str:
 def _decode(text: str, *, integer: bool) -> tuple[datetime, UUID | int]:
     try:
         moment_text, key_text = json.loads(base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True))
-        moment = datetime.fromisoformat(moment_text)
+        moment = datetime.fromisoformat(moment_text).astimezone(UTC)
         key = int(key_text) if integer else UUID(key_text)
-        if moment.tzinfo is None or (isinstance(key, int) and not 0 <= key < 2**63):
-            raise ValueError(text)
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError, binascii.Error) as error:
-        raise BadRequest(
-            "The cursor is not one of this list; follow the “next” of an answer.",
-            code="cursor_invalid",
-            errors={"cursor": "Not one of this list."},
-        ) from error
+        raise _no_cursor() from error
+    if isinstance(key, int) and not 0 <= key < 2**63:
+        raise _no_cursor()
     return moment, key
+
+
+def _no_cursor() -> BadRequest:
+    sentence = "The cursor is not one of this list; follow the “next” of an answer."
+    return BadRequest(sentence, code="cursor_invalid", errors={"cursor": "Not one of this list."})

@@ -1,7 +1,6 @@
 """Every error of the API as RFC 9457 `application/problem+json`: type, title, status, detail, code, errors by field, request id."""
 
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +73,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
     request: HttpRequest = context["request"]
     known = _known(error)
     if known is None:
-        log.exception("api_mistake", path=request.path)
+        log.error("api_mistake", path=request.path, exc_info=error)
         got_request_exception.send(sender=type(context.get("view")), request=getattr(request, "_request", request))
         known = Mistake("Something went wrong here, not with your request; tell the operator the request_id of this answer.")
     return Response(body(error=known, request=request), status=known.status, headers=_headers(error, known), content_type=CONTENT_TYPE)
@@ -111,7 +110,7 @@ def _known(error: Exception) -> CarinaError | None:
         case exceptions.APIException():
             return _framework(error)
         case OperationalError() | InterfaceError():
-            log.warning("database_unavailable", error=type(error).__name__, exc_info=sys.exc_info())
+            log.warning("database_unavailable", exc_info=error)
             return Unavailable("The portal's database does not answer now; send the same request again in a few seconds.")
     return None
 
@@ -145,7 +144,7 @@ def _framework(error: exceptions.APIException) -> CarinaError:
                 detail="Send the body as JSON, with “Content-Type: application/json”.",
             )
         case exceptions.Throttled():
-            seconds = math.ceil(error.wait or 1)
+            seconds = math.ceil(getattr(error, "wait", None) or 1)
             return _FromFramework(
                 error, code="too_many_requests", title="Too many requests",
                 detail=f"Too many requests; the next one is possible in {seconds} {'second' if seconds == 1 else 'seconds'}.",

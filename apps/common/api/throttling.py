@@ -15,6 +15,10 @@ log = structlog.get_logger(__name__)
 class _Window(SimpleRateThrottle):
     """Counts requests in fixed windows: one atomic increment a request, instead of a list of moments that is read and written back."""
 
+    num_requests: int | None
+    duration: int | None
+    left = 0.0
+
     def allow_request(self, request: Request, view: APIView) -> bool:
         """Tell whether one more is allowed in this window."""
         ident = self.get_cache_key(request, view)
@@ -35,7 +39,7 @@ class _Window(SimpleRateThrottle):
     def _count(self, key: str) -> int:
         cache.add(key, 0, timeout=int(self.duration or 0) + 1)
         try:
-            return cache.incr(key)
+            return int(cache.incr(key))
         except ValueError:  # the window ended between the two
             return 1
 
@@ -47,7 +51,7 @@ class AnonymousRate(_Window):
 
     def get_cache_key(self, request: Request, view: APIView) -> str | None:
         """Return the counter of the client's address; None for those who are signed in."""
-        if request.user and request.user.is_authenticated:
+        if request.user.is_authenticated:
             return None
         return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
 
@@ -59,6 +63,6 @@ class UserRate(_Window):
 
     def get_cache_key(self, request: Request, view: APIView) -> str | None:
         """Return the counter of the user; None for those who are not signed in."""
-        if not request.user or not request.user.is_authenticated:
+        if not request.user.is_authenticated:
             return None
         return self.cache_format % {"scope": self.scope, "ident": request.user.pk}
