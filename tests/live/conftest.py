@@ -90,6 +90,10 @@ class CloudLook:
         """Names of all projects."""
         return {project["name"] for project in self._get("projects?recursion=1")}
 
+    def close(self) -> None:
+        """Give back the connection."""
+        self._http.close()
+
     def _get(self, path: str) -> list[Any]:
         return list(self._http.get(path).raise_for_status().json()["metadata"])
 
@@ -99,9 +103,11 @@ class CloudLook:
 
 
 @pytest.fixture
-def cloud(portal: Stack) -> CloudLook:
+def cloud(portal: Stack) -> Iterator[CloudLook]:
     """A look past the portal."""
-    return CloudLook(portal)
+    look = CloudLook(portal)
+    yield look
+    look.close()
 
 
 def manage(stack: Stack, *arguments: str, stdin: str = "") -> str:

@@ -70,11 +70,19 @@ def instance_devices(*, spec: HostSpec, pool: str) -> dict[str, dict[str, str]]:
     """The host's root disk, network card, and published port."""
     devices = {
         "root": {"type": "disk", "path": "/", "pool": pool, "size": f"{spec.size.disk_gib}GiB"},
-        "eth0": {"type": "nic", "name": "eth0", "network": bridge_name(spec.owner)},
+        "eth0": {"type": "nic", "name": "eth0", "network": bridge_name(spec.owner), "hwaddr": _hardware_address(spec.address)},
     }
     if spec.publication is not None:
         devices[PUBLISHED] = _proxy(spec.publication)
     return devices
+
+
+def _hardware_address(address: str) -> str:
+    """Return the MAC that goes with an address of a bay: a replaced host keeps it, or its neighbours would send to the old one for a minute.
+
+    It need be unique on the bay's own bridge only. 10:66:6a is the prefix Incus itself uses.
+    """
+    return ":".join(["10:66:6a", *(f"{int(part):02x}" for part in address.split(".")[1:])])
 
 
 class Hosts:
