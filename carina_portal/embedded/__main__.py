@@ -155,9 +155,10 @@ def _stop_on_signals() -> None:
             signal.signal(name, signal.SIG_IGN)  # stopping goes on undisturbed
         raise StopRequested
 
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(name) is not signal.SIG_IGN:  # nohup(1) asks to be left running
-            signal.signal(name, request)
+    signal.signal(signal.SIGINT, request)
+    signal.signal(signal.SIGTERM, request)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup(1) asks to be left running when the terminal goes
+        signal.signal(signal.SIGHUP, request)
 
 
 if __name__ == "__main__":

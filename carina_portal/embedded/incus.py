@@ -13,7 +13,8 @@ from pathlib import Path
 
 from carina_portal.embedded import machine, process
 from carina_portal.embedded.incus_api import IncusApi, IncusRefused
-from carina_portal.embedded.layout import SOCKET_PATH_MAX, EmbeddedError, Layout, is_root
+from carina_portal.embedded.keys import ensure_keys
+from carina_portal.embedded.layout import EmbeddedError, Layout, is_root
 from carina_portal.embedded.terminal import Step, Terminal
 
 POOL = "carina"
@@ -44,7 +45,9 @@ class Incus:
         self.private = not machine.service_manager()
         self.pool_driver = pool_driver
         self.pool = DIRECTORY_POOL if pool_driver == "dir" else POOL
-        self.directory = _private_directory(layout) if self.private else Path("/var/lib/incus")
+        # As the daemon sees it; hosts' users must be able to walk down to it, and sockets in it must not have long paths. It is known
+        # by the installation, not by the path of the clone: the daemon writes it down, and a clone may be moved.
+        self.directory = layout.run.parent / f"incus-{ensure_keys(layout=layout).installation}" if self.private else Path("/var/lib/incus")
         self.api = IncusApi(socket_path=self.socket_path)
         self._log = layout.logs / "incus.log"
         self.child: process.Child | None = None
@@ -53,7 +56,7 @@ class Incus:
     @property
     def socket_path(self) -> Path:
         """Where the server's REST API answers."""
-        return self.directory / "unix.socket"
+        return (self._layout.run / "incus" if self.private else self.directory) / "unix.socket"
 
     def prepare(self, *, terminal: Terminal) -> None:
         """Install what is missing and set the machine up; raises NoLocalHosts."""
@@ -77,9 +80,10 @@ class Incus:
         if daemon is None:
             raise NoLocalHosts("No local hosts: the Incus daemon is not where the distribution's packages put it.")
         self._layout.incus.mkdir(mode=0o711, exist_ok=True)
-        if self.directory != self._layout.incus:
-            self.directory.unlink(missing_ok=True)
-            self.directory.symlink_to(self._layout.incus)
+        self.directory.mkdir(mode=0o711, exist_ok=True)
+        link = self._layout.run / "incus"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._layout.incus)
         self._end_leftovers()
         env = {**_ENV, "INCUS_DIR": str(self.directory)}
         # SIGPWR is "the machine goes down": the daemon stops its hosts, remembers that they ran, and takes down networks and mounts.
@@ -97,18 +101,17 @@ class Incus:
     def _mount_namespace(self) -> int:
         """Return the id of a process that holds a mount namespace for the daemon, so that a daemon started again finds its mounts.
 
-        In the machine's own namespace our pool would be copied into every host that another Incus starts there, which keeps it busy
-        after we are gone; and mounts would stay behind when we are killed.
+        In it, `var/incus` is also seen at `directory`. In the machine's own namespace our pool would be copied into every host that
+        another Incus starts there, which keeps it busy after we are gone; and mounts would stay behind when we are killed.
         """
         if self._mounts is None:
-            hold = ["unshare", "--mount", "--propagation", "slave", "--", "sleep", "infinity"]
-            self._mounts = process.Child(
-                name="mounts of Incus", argv=hold, env=_ENV, log=self._log, stop_signal=signal.SIGKILL, cwd=Path("/")
-            )
+            places = [str(self._layout.incus), str(self.directory)]
+            script = ["sh", "-c", 'mount --bind "$1" "$2" && exec sleep infinity', "sh", *places]
+            hold = ["unshare", "--mount", "--propagation", "slave", "--", *script]
+            self._mounts = process.Child(name="Incus' mounts", argv=hold, env=_ENV, log=self._log, stop_signal=signal.SIGKILL)
             self._mounts.start()
-        ours, its = Path("/proc/self/ns/mnt").readlink(), Path(f"/proc/{self._mounts.pid}/ns/mnt")
         deadline = time.monotonic() + NAMESPACE_SECONDS
-        while its.readlink() == ours:
+        while f" {self.directory} " not in _text(Path(f"/proc/{self._mounts.pid}/mountinfo")):
             if not self._mounts.alive or time.monotonic() > deadline:
                 raise NoLocalHosts(f"No local hosts: mounts are not allowed here; {self._log} ends with:\n{process.tail(self._log)}")
             time.sleep(0.005)
@@ -202,13 +205,11 @@ class Incus:
             with contextlib.suppress(OSError):
                 if entry.joinpath("exe").readlink().name.removesuffix(" (deleted)") != program:
                     continue
+                arguments, environment = _text(entry / "cmdline"), f"\0{_text(entry / 'environ')}"
                 if by_environment:
-                    named = any(
-                        f"INCUS_DIR={name}" in entry.joinpath("environ").read_bytes().decode(errors="replace").split("\0") for name in names
-                    )
-                    named = named and b"--group" in entry.joinpath("cmdline").read_bytes()
+                    named = "--group" in arguments and any(f"\0INCUS_DIR={name}\0" in environment for name in names)
                 else:
-                    named = any(f"{name}/" in entry.joinpath("cmdline").read_bytes().decode(errors="replace") for name in names)
+                    named = any(f"{name}/" in arguments for name in names)
                 if named:
                     found.append(int(entry.name))
         return found
@@ -233,7 +234,8 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-def _private_directory(layout: Layout) -> Path:
-    """Return the daemon's directory as it is told to it: a short link where the clone's path is too long for sockets in it."""
-    longest = layout.incus / "guestapi" / "sock"
-    return layout.incus if len(str(longest)) < SOCKET_PATH_MAX else layout.run / "incus"
+def _text(path: Path) -> str:
+    """Return the file's text, empty if it cannot be read (a process that has ended)."""
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""
