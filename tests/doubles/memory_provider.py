@@ -101,7 +101,7 @@ class MemoryCloud:
     def fail_at_random(self, *, seed: int, rate: float) -> None:
         """From now on let every step fail with probability `rate`, half of the time after its effect; 0 ends it."""
         with self.lock:
-            self._dice, self._rate = random.Random(seed), rate  # noqa: S311  # chance that can be repeated
+            self._dice, self._rate = random.Random(seed), rate  # chance that can be repeated
 
     def vanish(self, *, ref: str) -> None:
         """Let a host disappear as if its server had burnt down."""

@@ -78,7 +78,7 @@ def instance_devices(*, spec: HostSpec, pool: str) -> dict[str, dict[str, str]]:
 
 
 def _hardware_address(address: str) -> str:
-    """Return the MAC that goes with an address of a bay: a replaced host keeps it, or its neighbours would send to the old one for a minute.
+    """Return the MAC that goes with an address of a bay: a replaced host keeps it, else its neighbours send to the old one for a minute.
 
     It need be unique on the bay's own bridge only. 10:66:6a is the prefix Incus itself uses.
     """
