@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.handlers.base import BaseHandler
 from django.db import OperationalError
 from redis.exceptions import ConnectionError as RedisDown
 
@@ -70,6 +71,21 @@ def test_a_database_that_does_not_answer_is_a_503_to_be_sent_again(monkeypatch: 
     answer = api_of(make_tenant("demo")).get("coes")
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
+    assert "secret" not in answer.content.decode()
+
+
+def test_a_request_that_no_view_sees_is_answered_as_problem_json_too() -> None:
+    answer = Api().get("coes", Host="evil.example")
+    assert (answer.status_code, answer.headers["Content-Type"], answer.json()["code"]) == (400, "application/problem+json", "bad_request")
+
+
+def test_a_database_that_does_not_answer_before_any_view_is_asked_is_a_503_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(_: object) -> None:
+        raise OperationalError("connection refused at /secret/socket")
+
+    monkeypatch.setattr(BaseHandler, "resolve_request", lambda _, request: down(request))
+    answer = Api().get("coes")
+    assert (answer.status_code, answer.headers["Content-Type"], answer.json()["code"]) == (503, "application/problem+json", "unavailable")
     assert "secret" not in answer.content.decode()
 
 

@@ -86,17 +86,10 @@ def test_the_page_of_the_documentation_comes_from_this_server_alone_without_inli
     assert all(address.startswith("/") and not address.startswith("//") for address in addresses)
     assert not re.findall(r"<script(?![^>]*\bsrc=)", page)
     assert not re.findall(r"<style|\sstyle=|\son\w+=", page)
-    policy = answer.headers["Content-Security-Policy"]
-    assert "script-src 'self';" in f"{policy};"
-    assert "unsafe-eval" not in policy
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
     script = Client().get(next(address for address in addresses if "script=" in address).replace("&amp;", "&"))
     assert (script.status_code, script.headers["Content-Type"].partition(";")[0]) == (200, "application/javascript")
     assert "/api/v1/schema" in script.content.decode()
-
-
-@pytest.mark.django_db
-def test_only_the_page_of_the_documentation_has_a_wider_policy() -> None:
-    assert "unsafe-inline" not in Client().get("/api/v1/").headers["Content-Security-Policy"]
 
 
 @pytest.mark.django_db

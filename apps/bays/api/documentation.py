@@ -3,9 +3,7 @@
 from functools import cache
 from typing import Any
 
-from csp.decorators import csp_update
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
@@ -75,9 +73,8 @@ class Schema(SpectacularAPIView):
     throttle_classes = [AnonymousRate, UserRate]
 
 
-@method_decorator(csp_update({"style-src": ["'unsafe-inline'"]}), name="dispatch")
 class Docs(SpectacularSwaggerSplitView):
-    """A page to read and try the API, from this server alone. Swagger UI sets style attributes, hence the one relaxation."""
+    """A page to read and try the API, from this server alone and under the same strict content policy as every page."""
 
     template_name = "bays/api/docs.html"
     url_name = "api-schema"

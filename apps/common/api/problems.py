@@ -57,6 +57,10 @@ class Mistake(CarinaError):
     title = "A mistake in Carina itself"
 
 
+MISTAKE = Mistake("Something went wrong here, not with your request; tell the operator the request_id of this answer.")
+DATABASE_SILENT = Unavailable("The portal's database does not answer now; send the same request again in a few seconds.")
+
+
 class _FromFramework(CarinaError):
     """An error of the REST framework, with the status and the title of its kind."""
 
@@ -75,7 +79,9 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
     if known is None:
         log.error("api_mistake", path=request.path, exc_info=error)
         got_request_exception.send(sender=type(context.get("view")), request=getattr(request, "_request", request))
-        known = Mistake("Something went wrong here, not with your request; tell the operator the request_id of this answer.")
+        known = MISTAKE
+    else:
+        log.info("api_refused", status=known.status, code=known.code)
     return Response(body(error=known, request=request), status=known.status, headers=_headers(error, known), content_type=CONTENT_TYPE)
 
 
@@ -83,7 +89,20 @@ def answer(*, error: CarinaError, request: HttpRequest) -> JsonResponse:
     """Return the answer for an error outside the REST framework's views."""
     response = JsonResponse(body(error=error, request=request), status=error.status, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-store"
+    if wait := getattr(error, "retry_after", None):
+        response["Retry-After"] = str(wait)
     return response
+
+
+def outside_views(*, status: int, request: HttpRequest) -> JsonResponse:
+    """Return the answer for a request below /api/ that failed before any view saw it: a bad Host, a session that cannot be read …"""
+    known: dict[int, CarinaError] = {
+        400: BadRequest("The request cannot be understood: its header Host, or another one, is not what this portal accepts."),
+        403: Forbidden("You may not do this."),
+        404: NotFound("There is nothing at this address."),
+        503: DATABASE_SILENT,
+    }
+    return answer(error=known.get(status, MISTAKE), request=request)
 
 
 def body(*, error: CarinaError, request: HttpRequest) -> dict[str, Any]:
@@ -111,7 +130,7 @@ def _known(error: Exception) -> CarinaError | None:
             return _framework(error)
         case OperationalError() | InterfaceError():
             log.warning("database_unavailable", exc_info=error)
-            return Unavailable("The portal's database does not answer now; send the same request again in a few seconds.")
+            return DATABASE_SILENT
     return None
 
 
