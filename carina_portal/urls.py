@@ -2,12 +2,19 @@ from django.contrib import admin
 from django.urls import include, path
 
 from apps.dashboard.health import healthz
+from apps.dashboard.views import home
 
 urlpatterns = [
+    path("", home, name="home"),
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
-    path("account/", include("allauth.urls")),
+    path("", include("apps.accounts.urls")),
     path("", include("apps.bays.api.urls")),
     path("", include("apps.dashboard.urls")),
+    path("", include("apps.tenants.urls")),
     path("", include("apps.bays.urls")),
 ]
+handler400 = "apps.dashboard.errors.bad_request"
+handler403 = "apps.dashboard.errors.forbidden"
+handler404 = "apps.dashboard.errors.not_found"
+handler500 = "apps.dashboard.errors.server_error"

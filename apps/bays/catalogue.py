@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-from django.conf import settings
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from apps.bays.presenters import Words
 from apps.bays.selectors import promised_by_cloud
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Flavor
 from apps.hosts.placement import Offer, offers
-
-Words = str | Promise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +62,14 @@ def kinds_on_offer() -> list[KindOffer]:
     flavors = sorted(Flavor.objects.filter(enabled=True), key=lambda flavor: (flavor.memory_mib, flavor.price_per_hour))
     found = offers(flavors=flavors, promised=promised_by_cloud())
     by_kind = {kind: [offer for offer in found if offer.flavor.host_kind == kind] for kind in TRADE_OFFS}
-    return [KindOffer(kind=kind, trade_off=TRADE_OFFS[kind], offers=mine, reason=_shared_reason(mine)) for kind, mine in by_kind.items() if mine]
+    return [
+        KindOffer(kind=kind, trade_off=TRADE_OFFS[kind], offers=mine, reason=_shared_reason(mine)) for kind, mine in by_kind.items() if mine
+    ]
 
 
 def first_flavor_with_room(*, kinds: list[KindOffer]) -> str:
     """Return the name of the smallest flavor that can be had; empty when none can."""
     return next((offer.flavor.name for kind in kinds for offer in kind.offers if offer.room), "")
-
-
-def monthly(*, flavor: Flavor) -> str:
-    """Return the price of one host a month, with two decimals."""
-    return f"{flavor.price_per_hour * settings.HOURS_PER_MONTH:.2f}"
 
 
 def _shared_reason(found: list[Offer]) -> str:

@@ -37,9 +37,9 @@ def _docker(bay: Bay) -> list[ShellLines]:
     ]
 
 
-def curl(*, method: str, url: str, body: object = None, output: str = "", token: str = "$CARINA_TOKEN") -> str:
+def curl(*, method: str, url: str, body: object = None, output: str = "") -> str:
     """Return the curl command that does a thing over REST. The token stays a variable, so that it lands in no shell history."""
-    parts = ["curl -fsS" if method == "GET" else f"curl -fsS -X {method}", f'-H "Authorization: Bearer {token}"']
+    parts = ["curl -fsS" if method == "GET" else f"curl -fsS -X {method}", '-H "Authorization: Bearer $CARINA_TOKEN"']
     if body is not None:
         parts += ['-H "Content-Type: application/json"', f"-d '{json.dumps(body)}'"]
     if output:

@@ -10,7 +10,12 @@ from apps.common.errors import CarinaError
 from apps.common.pages import DomainForm
 from apps.hosts.placement import usable_clouds
 
-NOT_A_NUMBER = {"invalid": _("Write the number of hosts as a whole number, such as 3."), "required": _("Write how many hosts you want, such as 1.")}
+NOT_A_NUMBER = {
+    "invalid": _("Write the number of hosts as a whole number, such as 3."),
+    "required": _("Write how many hosts you want, such as 1."),
+}
+PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+"""Attributes of inputs whose text is a name or code: browsers shall leave it as it is typed."""
 LIFETIMES = [
     ("", _("Until you delete it")),
     *(
@@ -36,10 +41,12 @@ class CreateForm(DomainForm):
     """What a person asks for in a new bay. `coe` and `flavor` are drawn as cards and as a table, so their choices stand in the template."""
 
     name = forms.CharField(
-        label=_("Name"), required=False, widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"})
+        label=_("Name"),
+        required=False,
+        widget=forms.TextInput(attrs=PLAIN),
     )
-    coe = forms.CharField(required=False)
-    flavor = forms.CharField(required=False)
+    coe = forms.CharField(error_messages={"required": _("Choose an orchestrator.")})
+    flavor = forms.CharField(error_messages={"required": _("Choose the kind and size of the hosts.")})
     node_count = _count_field()
     manager_count = forms.TypedChoiceField(label=_("Managers"), coerce=int, empty_value=None, required=False)
     ttl = forms.TypedChoiceField(label=_("Keep it"), choices=LIFETIMES, coerce=int, empty_value=None, required=False)
@@ -75,7 +82,7 @@ class ResizeForm(DomainForm):
 class RenameForm(DomainForm):
     """Another name for a bay."""
 
-    name = forms.CharField(label=_("Name"), required=False, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
+    name = forms.CharField(label=_("Name"), required=False, widget=forms.TextInput(attrs=PLAIN))
 
 
 class DeleteForm(DomainForm):
@@ -84,7 +91,7 @@ class DeleteForm(DomainForm):
     confirm = forms.CharField(
         label=_("Type the name of the bay to confirm"),
         required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=PLAIN),
     )
 
     def __init__(self, *args: Any, bay_name: str, **kwargs: Any) -> None:
@@ -105,8 +112,6 @@ class CertificateForm(DomainForm):
     csr = forms.CharField(
         label=_("Certificate signing request (PEM)"),
         required=False,
-        widget=forms.Textarea(
-            attrs={"rows": 6, "spellcheck": "false", "autocomplete": "off", "placeholder": "-----BEGIN CERTIFICATE REQUEST-----", "class": "font-monospace"}
-        ),
+        widget=forms.Textarea(attrs={**PLAIN, "rows": 6}),
     )
     label = forms.CharField(label=_("What it is for"), required=False)

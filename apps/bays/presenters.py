@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -13,6 +14,7 @@ from apps.operations.codes import code_named
 from apps.operations.models import Operation
 from apps.operations.states import State
 
+Words = str | Promise
 EVENTS_PER_PAGE = 50
 PATIENT_CODES = frozenset({"engine_not_ready", "cloud_busy", "leftovers"})
 """Waits that belong to every change; they are only worth words when they last."""
@@ -24,7 +26,7 @@ QUICK_LOOKS = timedelta(seconds=10)
 class Look:
     """A state for the eye: `tone` is one of good, busy, warn, bad, idle; the word alone must say it all."""
 
-    word: str
+    word: Words
     icon: str
     tone: str
 

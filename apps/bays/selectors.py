@@ -39,25 +39,42 @@ def having_status(*, bays: QuerySet[Bay], status: str) -> QuerySet[Bay]:
 
 
 def get_bay(*, access: Access, reference: str) -> Bay:
-    """Return the tenant's live bay with this name or id; raises NotFound for anything else, deleted ones and other tenants' included."""
+    """Return the tenant's live bay with this name or id and its newest operation.
+
+    Raises NotFound for anything else, deleted ones and other tenants' included. The operation is read first: one that ends between
+    the two reads then looks as if it still ran, and whoever watches looks again; the other way round it would look done while the bay
+    does not show it yet, and nobody would look again.
+    """
     access.require(Permission.BAY_READ)
-    bay = live_bays(tenant=access.tenant).filter(_named(reference)).first() if "\x00" not in reference else None
+    bay = None
+    if "\x00" not in reference and (
+        known := access.tenant.bays.filter(ALIVE).filter(_named(reference)).values_list("id", flat=True).first()
+    ):
+        operation = _newest_operations([known]).get(known)
+        bay = live_bays(tenant=access.tenant).filter(id=known).first()
     if bay is None:
         raise NotFound(f"There is no bay “{reference[:60]}” in {access.tenant.name}.", code="bay_not_found")
+    bay.operation = operation
     return bay
+
+
+def bays_with_operations(*, access: Access) -> list[Bay]:
+    """Return all of the tenant's live bays with their newest operations, newest bay first; operations are read first, see `get_bay`."""
+    bays = bays_of(access=access)
+    newest = _newest_operations(list(bays.values_list("id", flat=True)))
+    listed = list(bays)
+    for bay in listed:
+        if bay.id in newest:  # one that was created between the two reads asks for its operation itself
+            bay.operation = newest[bay.id]
+    return listed
 
 
 def attach_operations(bays: Iterable[Bay]) -> list[Bay]:
     """Return the bays as a list, each with its newest operation, in one query for all."""
     listed = list(bays)
-    newest = (
-        Operation.objects.filter(subject_id__in=[bay.id for bay in listed])
-        .order_by("subject_id", "-preempts", "-created_at")
-        .distinct("subject_id")
-    )
-    by_subject = {operation.subject_id: operation for operation in newest}
+    newest = _newest_operations([bay.id for bay in listed])
     for bay in listed:
-        bay.operation = by_subject.get(bay.id)
+        bay.operation = newest.get(bay.id)
     return listed
 
 
@@ -99,3 +116,8 @@ def _named(reference: str) -> Q:
         return Q(id=uuid.UUID(reference))
     except ValueError:
         return Q(name=reference)
+
+
+def _newest_operations(bay_ids: list[UUID]) -> dict[UUID, Operation]:
+    found = Operation.objects.filter(subject_id__in=bay_ids).order_by("subject_id", "-preempts", "-created_at").distinct("subject_id")
+    return {operation.subject_id: operation for operation in found}

@@ -4,13 +4,15 @@ import random
 from collections.abc import Collection
 
 WORDS = (
-    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "coral", "crisp", "deep", "early", "fair", "fleet", "gentle", "golden",
-    "keen", "lively", "lucky", "merry", "mild", "nimble", "northern", "quick", "quiet", "rapid", "silver", "southern", "steady", "swift", "warm",
+    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "coral", "crisp", "deep",
+    "early", "fair", "fleet", "gentle", "golden", "keen", "lively", "lucky", "merry", "mild",
+    "nimble", "northern", "quick", "quiet", "rapid", "silver", "southern", "steady", "swift", "warm",
 )  # fmt: skip
 STARS = (
-    "achernar", "acrux", "alcor", "aldebaran", "alkaid", "alphard", "altair", "antares", "arcturus", "argo", "atlas", "avior", "bellatrix",
-    "canopus", "capella", "castor", "deneb", "elnath", "hadar", "hamal", "maia", "markab", "menkar", "miaplacidus", "mira", "mizar", "nunki",
-    "polaris", "pollux", "procyon", "regulus", "rigel", "sabik", "schedar", "sirius", "spica", "tureis", "vega", "vela",
+    "achernar", "acrux", "alcor", "aldebaran", "alkaid", "alphard", "altair", "antares", "arcturus", "argo",
+    "atlas", "avior", "bellatrix", "canopus", "capella", "castor", "deneb", "elnath", "hadar", "hamal",
+    "maia", "markab", "menkar", "miaplacidus", "mira", "mizar", "nunki", "polaris", "pollux", "procyon",
+    "regulus", "rigel", "sabik", "schedar", "sirius", "spica", "tureis", "vega", "vela",
 )  # fmt: skip
 
 

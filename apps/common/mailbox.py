@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage as ParsedMessage
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -60,6 +60,11 @@ def _parse(path: Path) -> Mail:
         sender=str(message["From"]),
         recipients=str(message["To"]),
         subject=str(message["Subject"]),
-        sent_at=parsedate_to_datetime(str(message["Date"])),
+        sent_at=_aware(parsedate_to_datetime(str(message["Date"]))),
         body=body.get_content() if body else "",
     )
+
+
+def _aware(moment: datetime) -> datetime:
+    """Return the moment with a time zone: a Date header that ends in -0000 is UTC, but is parsed without one (RFC 5322, 3.3)."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

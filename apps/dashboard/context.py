@@ -4,13 +4,27 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from apps.accounts.models import User
+from apps.tenants.models import Tenant
+from apps.tenants.services import tenants_of
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
-    """Return the template variables of the portal: version, currency, whether mails land on a page, and the request's id."""
+    """Return the template variables of the portal: version, currency, whether mails land on a page, the request's id, the user's tenants.
+
+    Tenants are only looked up where a template shows them: an error page must not need the database.
+    """
+
+    def mine() -> list[Tenant]:
+        user = getattr(request, "user", None)
+        return list(tenants_of(user=user)) if isinstance(user, User) else []
+
     return {
         "carina_version": settings.VERSION,
         "currency": settings.CURRENCY,
         "mailbox": settings.MAIL_DIR is not None,
         "request_id": request.META.get("carina.request_id", ""),
+        "my_tenants": SimpleLazyObject(mine),
     }

@@ -39,22 +39,24 @@ def bay_certificates(request: HttpRequest, access: Access, bay: str) -> HttpResp
     """Certify the asker's own key and show the certificate."""
     found = get_bay(access=access, reference=bay)
     form = CertificateForm(request.POST)
-    form.is_valid()
-    try:
-        issued = sign_request(access=access, reference=str(found.id), csr_pem=form.cleaned_data["csr"], label=form.cleaned_data["label"])
-    except Forbidden:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        context = bay_context(access=access, bay=found, tab="access", request=request, csr_form=form)
-        return render(request, "bays/bay.html", context, status=422)
-    context = bay_context(access=access, bay=found, tab="access", request=request)
-    return render(request, "bays/bay.html", {**context, "issued_pem": issued.certificate_pem.decode()})
+    if form.is_valid():
+        asked = form.cleaned_data
+        try:
+            issued = sign_request(access=access, reference=str(found.id), csr_pem=asked["csr"], label=asked["label"])
+        except Forbidden:
+            raise
+        except CarinaError as error:
+            form.blame(error)
+        else:
+            context = bay_context(access=access, bay=found, tab="access", request=request, issued_pem=issued.certificate_pem.decode())
+            return render(request, "bays/bay.html", context)
+    context = bay_context(access=access, bay=found, tab="access", request=request, csr_form=form)
+    return render(request, "bays/bay.html", context, status=422)
 
 
 @require_safe
 @tenant_page
-def bay_ca(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+def bay_ca(_: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Return the certificate of the bay's authority, which is public."""
     found = get_bay(access=access, reference=bay)
     authority = authority_of(access=access, reference=str(found.id))

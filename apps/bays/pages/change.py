@@ -1,5 +1,7 @@
 """Changing a bay from its settings tab: resize with a look at what goes, rename, heal, delete by typing the name."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -50,7 +52,7 @@ def bay_resize_estimate(request: HttpRequest, access: Access, bay: str) -> HttpR
     """Return the summary of a resize as it is typed."""
     found = get_bay(access=access, reference=bay)
     form = ResizeForm(request.GET)
-    context: dict[str, object] = {"access": access, "bay": found}
+    context: dict[str, Any] = {"access": access, "bay": found}
     try:
         if form.is_valid():
             context = _consequences(access, found, parse_count(form.cleaned_data["node_count"]))
@@ -66,9 +68,10 @@ def bay_rename(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Give the bay another name."""
     found = get_bay(access=access, reference=bay)
     form = RenameForm(request.POST)
-    form.is_valid()
+    if not form.is_valid():
+        return _settings(request, access, found, rename_form=form)
     try:
-        renamed = rename_bay(access=access, reference=str(found.id), name=form.cleaned_data["name"].strip())
+        renamed = rename_bay(access=access, reference=str(found.id), name=form.cleaned_data["name"])
     except CarinaError as error:
         form.blame(error)
         return _settings(request, access, found, rename_form=form)
@@ -105,7 +108,7 @@ def bay_delete(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
 
 
-def _consequences(access: Access, bay: Bay, count: int) -> dict[str, object]:
+def _consequences(access: Access, bay: Bay, count: int) -> dict[str, Any]:
     estimate = estimate_resize(access=access, flavor=bay.flavor, count=count, before=bay.node_count, cloud_name=bay.cloud.name)
     return {
         "access": access,

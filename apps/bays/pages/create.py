@@ -55,7 +55,13 @@ def bay_estimate(request: HttpRequest, access: Access) -> HttpResponse:
 def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> HttpResponse:
     kinds = kinds_on_offer()
     taken = set(live_bays(tenant=access.tenant).values_list("name", flat=True)) if form is None else set()
-    first = {"name": suggest_name(taken=taken), "coe": "swarm", "flavor": first_flavor_with_room(kinds=kinds), "node_count": "1", "manager_count": "1"}
+    first = {
+        "name": suggest_name(taken=taken),
+        "coe": "swarm",
+        "flavor": first_flavor_with_room(kinds=kinds),
+        "node_count": "1",
+        "manager_count": "1",
+    }
     shown = form if form is not None else CreateForm(initial=first)
     context = {
         "access": access,
@@ -75,4 +81,3 @@ def _summary(access: Access, form: CreateForm) -> Summary:
         return Summary(estimate=estimate, problem=estimate.refusal)
     sentence = next((str(error) for errors in form.errors.values() for error in errors), "")
     return Summary(estimate=None, problem=sentence or _("Fill in the form to see the price."))
-

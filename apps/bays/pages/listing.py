@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from apps.bays.estimates import usage_after
-from apps.bays.selectors import attach_operations, bays_of
+from apps.bays.selectors import bays_with_operations
 from apps.tenants.context import Access
 from apps.tenants.pages import is_fragment, tenant_page
 
@@ -18,7 +18,7 @@ SEARCH_FROM = 8
 def bay_list(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the tenant's bays; htmx asks for the list alone while anything in it moves."""
     query = request.GET.get("q", "").strip().lower()
-    every = attach_operations(bays_of(access=access))
+    every = bays_with_operations(access=access)
     context = {
         "access": access,
         "bays": [bay for bay in every if query in bay.name],

@@ -12,7 +12,6 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from apps.bays.access import client_certificates, notices_of
 from apps.bays.connecting import shell_lines
-from apps.bays.estimates import estimate_resize
 from apps.bays.forms import CertificateForm, DeleteForm, RenameForm, ResizeForm
 from apps.bays.models import Bay
 from apps.bays.presenters import EVENTS_PER_PAGE, progress_of, trouble_of
@@ -66,7 +65,6 @@ def _of_tab(*, access: Access, bay: Bay, tab: str, request: HttpRequest) -> dict
     if tab == "settings":
         return {
             "resize_form": ResizeForm(initial={"node_count": bay.node_count}),
-            "estimate": estimate_resize(access=access, flavor=bay.flavor, count=bay.node_count, before=bay.node_count, cloud_name=bay.cloud.name),
             "rename_form": RenameForm(initial={"name": bay.name}),
             "delete_form": DeleteForm(bay_name=bay.name),
         }
@@ -78,7 +76,11 @@ def _events(*, bay: Bay, before: str) -> dict[str, Any]:
     if before.isascii() and before.isdigit() and len(before) < 19:  # noqa: PLR2004 - more digits than a bigint has
         events = events.filter(id__lt=int(before))
     page = list(events[: EVENTS_PER_PAGE + 1])
-    return {"events": page[:EVENTS_PER_PAGE], "older": page[EVENTS_PER_PAGE - 1].id if len(page) > EVENTS_PER_PAGE else None, "before": before}
+    return {
+        "events": page[:EVENTS_PER_PAGE],
+        "older": page[EVENTS_PER_PAGE - 1].id if len(page) > EVENTS_PER_PAGE else None,
+        "before": before,
+    }
 
 
 def _was_deleted(access: Access, reference: str) -> Bay | None:

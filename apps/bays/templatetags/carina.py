@@ -8,10 +8,10 @@ from typing import Any
 
 from django import template
 from django.conf import settings
-from django.forms import BoundField, CheckboxInput, RadioSelect, Select
+from django.forms import BoundField, CheckboxInput, Select
 from django.http import HttpRequest
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -32,7 +32,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 @register.simple_tag
 def icon(name: str, extra: str = "") -> SafeString:
     """Return the Tabler icon `name` as inline SVG, invisible to screen readers: words stand beside it."""
-    return format_html('<svg class="icon {}" viewBox="0 0 24 24" aria-hidden="true" focusable="false">{}</svg>', extra, _shapes(name))
+    return format_html('<svg class="ico {}" viewBox="0 0 24 24" aria-hidden="true" focusable="false">{}</svg>', extra, _shapes(name))
 
 
 @cache
@@ -119,14 +119,14 @@ def field(bound: BoundField, hint: str = "", label: str = "", autofocus: str = "
     widget.attrs.pop("placeholder", None)
     return {
         "bound": bound, "control": bound.as_widget(attrs=attributes), "hint": hint or bound.help_text, "label": label or bound.label,
-        "is_check": isinstance(widget, CheckboxInput), "is_group": isinstance(widget, RadioSelect),
+        "is_check": isinstance(widget, CheckboxInput),
     }  # fmt: skip
 
 
 def _css_class(widget: object) -> str:
     if isinstance(widget, CheckboxInput):
         return "form-check-input"
-    return "form-select" if isinstance(widget, Select) and not isinstance(widget, RadioSelect) else "form-control"
+    return "form-select" if isinstance(widget, Select) else "form-control"
 
 
 @register.filter
@@ -146,3 +146,17 @@ def rest(context: dict[str, Any], method: str, path: str, output: str = "", **bo
 def marks(count: int) -> list[bool]:
     """Return three dots, `count` of them full."""
     return [number < count for number in range(3)]
+
+
+@register.filter
+def backticks(text: str) -> SafeString:
+    """Return text in which what stands between backticks is set as code."""
+    pieces = enumerate(text.split("`"))
+    parts = [format_html("<code>{}</code>", piece) if number % 2 else conditional_escape(piece) for number, piece in pieces]
+    return mark_safe("".join(parts))  # noqa: S308 - every part is escaped
+
+
+@register.filter
+def newlines(text: str) -> str:
+    r"""Return text with real line ends in place of `\n`, which a template cannot write into an argument."""
+    return text.replace("\\n", "\n")

@@ -1,0 +1,76 @@
+"""Pages that read across applications: home, an organisation's settings, and the mails of a stack without a mail server."""
+
+import re
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.html import conditional_escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from apps.accounts.models import User
+from apps.bays.estimates import usage_after
+from apps.common.mailbox import Mail, read_mails
+from apps.tenants.context import Access
+from apps.tenants.models import Membership
+from apps.tenants.pages import tenant_page
+from apps.tenants.roles import Permission
+from apps.tenants.services import ensure_personal_tenant, tenants_of
+
+LINK = re.compile(r"https?://[^\s<>\"]+")
+
+
+@never_cache
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Say what this is; whoever is signed in goes to their bays, or straight to the create form if they never had one."""
+    if not isinstance(request.user, User):
+        return render(request, "dashboard/home.html")
+    tenant = tenants_of(user=request.user).first() or ensure_personal_tenant(user=request.user)
+    page = "bays:list" if tenant.bays.exists() else "bays:new"
+    return redirect(page, tenant=tenant.slug)
+
+
+@require_safe
+@tenant_page
+def tenant_settings(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show an organisation's members and limits."""
+    access.require(Permission.TENANT_READ)
+    members = Membership.objects.filter(tenant=access.tenant).select_related("user").order_by("created_at", "id")
+    usage = usage_after(tenant=access.tenant, more_bays=0, more_hosts=0)
+    return render(request, "tenants/settings.html", {"access": access, "members": members, "usage": usage, "tab": "settings"})
+
+
+@never_cache
+@require_safe
+def mails(request: HttpRequest) -> HttpResponse:
+    """List the mails this stack has written; there is no such page where mails are really sent."""
+    return render(request, "dashboard/mails.html", {"mails": _mails(), "address": request.GET.get("to", "")})
+
+
+@never_cache
+@require_safe
+def mail(request: HttpRequest, mail_id: str) -> HttpResponse:
+    """Show one mail as text, with its links to click."""
+    found = next((mail for mail in _mails() if mail.id == mail_id), None)
+    if found is None:
+        raise Http404(_("There is no such mail (any more)."))
+    return render(request, "dashboard/mail.html", {"mail": found, "body": with_links(text=found.body)})
+
+
+def with_links(*, text: str) -> SafeString:
+    """Return plain text as HTML in which nothing but http(s) addresses is a link."""
+    parts, end = [], 0
+    for match in LINK.finditer(text):
+        parts += [conditional_escape(text[end : match.start()]), format_html('<a href="{0}">{0}</a>', match[0])]
+        end = match.end()
+    return mark_safe("".join([*parts, conditional_escape(text[end:])]))  # noqa: S308 - every part is escaped above
+
+
+def _mails() -> list[Mail]:
+    if settings.MAIL_DIR is None:
+        raise Http404(_("This portal sends its mails; they are not shown here."))
+    return read_mails()
