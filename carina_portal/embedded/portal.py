@@ -16,6 +16,8 @@ WEB_PROCESSES, WEB_THREADS, WORKER_THREADS = 2, 8, 16
 
 def environment(*, layout: Layout, keys: Keys, database_url: str, redis_url: str, listen: str, port: int) -> dict[str, str]:
     """Return what the settings read. What an operator may choose is taken from the environment of `make run` where it is set there."""
+    # A stack started from within another one (tests are) must not take that one's address for its own.
+    chosen = {} if os.environ.get("CARINA_EMBEDDED") == "1" else os.environ
     hosts = ["127.0.0.1", "localhost", *filter(None, [listen, os.environ.get("CARINA_PUBLIC_ADDRESS", "")])]
     return {
         "DJANGO_SETTINGS_MODULE": "carina_portal.settings",
@@ -27,8 +29,8 @@ def environment(*, layout: Layout, keys: Keys, database_url: str, redis_url: str
         "CARINA_VAR": str(layout.var),
         "CARINA_MAIL_DIR": str(layout.mail),
         "CARINA_EMBEDDED": "1",
-        "CARINA_BASE_URL": os.environ.get("CARINA_BASE_URL", f"http://127.0.0.1:{port}"),
-        "CARINA_ALLOWED_HOSTS": os.environ.get("CARINA_ALLOWED_HOSTS", ",".join(dict.fromkeys(hosts))),
+        "CARINA_BASE_URL": chosen.get("CARINA_BASE_URL", f"http://127.0.0.1:{port}"),
+        "CARINA_ALLOWED_HOSTS": chosen.get("CARINA_ALLOWED_HOSTS", ",".join(dict.fromkeys(hosts))),
     }
 
 
