@@ -3,10 +3,12 @@
 Each on a machine of its own in namespaces, so that nothing of this one is stopped.
 """
 
+import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from ipaddress import IPv4Network
 from threading import Thread
 
@@ -16,6 +18,7 @@ from apps.hosts.contracts import HostSpec, PowerState, ProviderError
 from apps.hosts.providers.base import CloudAccess
 from apps.hosts.providers.incus import IncusProvider
 from apps.hosts.providers.incus.client import IncusClient
+from apps.hosts.providers.incus.naming import bay_tags, bridge_name
 from tests.live.private_incus import PrivateIncus, incus_environment, private_incus, run_inside_tests
 from tests.live.reach import Inside, new_host, new_network
 
@@ -100,3 +103,36 @@ def test_a_server_elsewhere_and_a_cluster_serve_bays_too(machine: PrivateIncus) 
     done = run_inside_tests(incus=machine, name="inside_remote_server.py", image=os.environ["CARINA_TEST_INCUS_IMAGE"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
+
+
+def test_a_network_whose_maker_died_in_the_middle_of_the_request_is_made_anew(machine: PrivateIncus, provider: IncusProvider) -> None:
+    """Incus stops where it stands when its client goes, and calls the network "Pending" for ever."""
+    torsos = 0
+    for hundredths in range(0, 24, 2):
+        network = new_network(cidr=IPv4Network("10.61.8.0/24"))
+        name = bridge_name(network.owner)
+        config = {
+            **bay_tags(network.owner),
+            "ipv4.address": "10.61.8.1/24",
+            "ipv4.dhcp": "false",
+            "ipv6.address": "none",
+            "dns.mode": "none",
+        }
+        body = json.dumps({"name": name, "type": "bridge", "config": config}).encode()
+        with closing(socket.socket(socket.AF_UNIX)) as dying:
+            dying.connect(machine.socket)
+            lines = ["POST /1.0/networks HTTP/1.1", "Host: incus", "Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+            dying.sendall("\r\n".join(lines).encode() + body)
+            time.sleep(hundredths / 100)
+        client = IncusClient.local(path=machine.socket)
+        time.sleep(0.3)
+        found = client.find(f"networks/{name}")
+        torsos += found is not None and found.body["status"] == "Pending"
+        until_it_succeeds(lambda network=network: provider.ensure_network(network))  # type: ignore[misc]
+        found = client.find(f"networks/{name}")
+        assert found is not None
+        assert found.body["status"] == "Created"
+        provider.remove_network(network.owner)
+        assert provider.leftovers(network.owner) == []
+        client.close()
+    print(f"{torsos} of 12 requests left a torso")

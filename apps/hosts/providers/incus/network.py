@@ -16,6 +16,8 @@ ACCESS = "restricted.networks.access"
 # Bays of one tenant write the same project at once; every loser of that race looks again after a few milliseconds.
 ATTEMPTS = 20
 PAUSE_SECONDS = 0.03
+TORSO_SECONDS = 1.5
+"""A network is made in a quarter of a second; one that takes six times as long belongs to a request that died."""
 
 PROJECT_CONFIG = {
     "features.images": "false",  # the node images of the cloud
@@ -137,7 +139,8 @@ def ensure_bridge(*, client: IncusClient, spec: NetworkSpec, own_resolver: bool,
             return True
         refuse_strangers(what=f"network {name}", found=found, tags=tags)
         if found.body["status"] != "Created":
-            raise CloudBusy(f"Incus says of network {name}: {found.body['status']}.")
+            _drop_torso(client=client, name=name)
+            return False
         config = {**found.config, **wanted}
         if config != found.config:
             client.change("PUT", f"networks/{name}", body={"description": found.body["description"], "config": config}, etag=found.etag)
@@ -235,6 +238,24 @@ def refuse_strangers(*, what: str, found: Found, tags: dict[str, str]) -> None:
 def _replace(*, client: IncusClient, path: str, found: Found, config: dict[str, str]) -> None:
     # Never PATCH a project: what a PATCH leaves out counts as its default, and Incus then refuses to "enable" features.
     client.change("PUT", path, body={"description": found.body["description"], "config": config}, etag=found.etag)
+
+
+def _drop_torso(*, client: IncusClient, name: str) -> None:
+    """Wait until Incus has made the network, and delete one that it will never finish.
+
+    A worker that dies in the middle of the request takes its connection with it, and Incus then stops where it stands: the network stays
+    "Pending" for ever. Nobody else makes it meanwhile, since only one operation of a bay runs at a time. Raises CloudBusy while in use.
+    """
+    deadline = time.monotonic() + TORSO_SECONDS
+    while (found := client.find(f"networks/{name}")) is not None and found.body["status"] != "Created":
+        if time.monotonic() > deadline:
+            break
+        time.sleep(PAUSE_SECONDS)
+    else:
+        return
+    if found.body.get("used_by"):
+        raise CloudBusy(f"Incus says of network {name}: {found.body['status']}, although hosts use it.")
+    client.change("DELETE", f"networks/{name}")
 
 
 def _announce(*, client: IncusClient, name: str, member: str) -> None:
