@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.client import PortalClient
+from bench.create_bay import token_of
 from carina_portal.embedded.layout import ROOT, is_root
 from carina_portal.embedded.stack import Stack
 
@@ -27,11 +29,22 @@ def whole_portal() -> Stack:
         stack = Stack(var=Path(os.environ.get("CARINA_TEST_PORTAL_VAR", str(ROOT / "var" / "test-portal"))), port=free_port())
         stack.start()
         _started.append(stack)
+        _forget_earlier_bays(stack)
         if stack.incus is not None:
             os.environ["CARINA_TEST_INCUS_SOCKET"] = str(stack.incus.socket_path)
             os.environ["CARINA_TEST_INCUS_POOL"] = stack.incus.pool
             os.environ["CARINA_TEST_INCUS_IMAGE"] = "carina-node-swarm"
     return _started[0]
+
+
+def _forget_earlier_bays(stack: Stack) -> None:
+    """Delete what an interrupted session left in this portal, so that limits and counts start from nothing."""
+    with PortalClient(base_url=stack.base_url, token=token_of(stack), tenant="demo") as client:
+        names = [bay["name"] for bay in client.http.get("bays?limit=200").json()["results"]]
+        for name in names:
+            client.http.delete(f"bays/{name}")
+        for name in names:
+            client.wait_gone(name)
 
 
 @pytest.hookimpl(tryfirst=True)
