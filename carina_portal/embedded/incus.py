@@ -135,6 +135,10 @@ class Incus:
             found = self.api.call("GET", f"storage-pools/{self.pool}")
             if failure:
                 return f"Hosts' disks are plain directories, so their sizes are not enforced and making a host is slower: {failure}"
+        if found["status"] == "Unavailable":
+            raise NoLocalHosts(
+                f"No local hosts: Incus cannot use the storage pool {self.pool}; {self._log} says why:\n{process.tail(self._log)}"
+            )
         self.pool_driver = str(found["driver"])
         if self.pool_driver == "dir":
             return "Hosts' disks are plain directories, so their sizes are not enforced and making a host is slower."
