@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from apps.bays.api.base import ApiView, OpenView
 from apps.bays.api.pages import page_of
 from apps.bays.api.serializers import NoticeSerializer
-from apps.bays.api.tradeoffs import trade_offs_of
+from apps.bays.catalogue import TRADE_OFFS
 from apps.bays.selectors import promised_by_cloud
 from apps.coes.base import all_coes
 from apps.common.api.pagination import whole
@@ -64,7 +64,8 @@ class FlavorSerializer(serializers.ModelSerializer[Flavor]):
     @extend_schema_field(TradeOffSerializer)
     def get_trade_offs(self, flavor: Flavor) -> dict[str, str]:
         """Return the trade-off of its kind."""
-        return trade_offs_of(kind=flavor.host_kind)
+        found = TRADE_OFFS[flavor.host_kind]
+        return {"performance": str(found.performance[1]), "isolation": str(found.isolation[1]), "cost": str(found.cost[1])}
 
     def get_available(self, flavor: Flavor) -> bool:
         """Tell whether there is room for one host."""
