@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, expect
 
-PASSWORD = "a plank of cedar 42"  # noqa: S105
+PASSWORD = "a plank of cedar 42"
 SECONDS = 1000
 BAY_IS_READY_WITHIN = 90 * SECONDS
 

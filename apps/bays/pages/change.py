@@ -66,6 +66,7 @@ def bay_resize_estimate(request: HttpRequest, access: Access, bay: str) -> HttpR
 @tenant_page
 def bay_rename(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Give the bay another name."""
+    access.require(Permission.BAY_CHANGE)
     found = get_bay(access=access, reference=bay)
     form = RenameForm(request.POST)
     if not form.is_valid():
@@ -84,6 +85,7 @@ def bay_rename(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
 @tenant_page
 def bay_heal(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Make the bay as it shall be again."""
+    access.require(Permission.BAY_CHANGE)
     found = get_bay(access=access, reference=bay)
     try:
         heal_bay(access=access, reference=str(found.id))

@@ -1,6 +1,7 @@
 """A bay's page: its head and progress, which move by themselves, and one of its tabs below."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -31,9 +32,11 @@ def bay_tab(request: HttpRequest, access: Access, bay: str, tab: str) -> HttpRes
     try:
         found = get_bay(access=access, reference=bay)
     except NotFound:
-        if is_fragment(request) and _was_deleted(access, bay):
-            return _back_to_list(request, access, bay)
-        raise
+        name = _deleted_bay(access, bay) if is_fragment(request) else ""
+        if not name:
+            raise
+        messages.success(request, _("%s is deleted. Nothing of it is left.") % name)
+        return HttpResponseClientRedirect(reverse("bays:list", args=[access.tenant.slug]))
     context = bay_context(access=access, bay=found, tab=tab, request=request)
     return render(request, "bays/_live.html" if is_fragment(request) else "bays/bay.html", context)
 
@@ -83,14 +86,9 @@ def _events(*, bay: Bay, before: str) -> dict[str, Any]:
     }
 
 
-def _was_deleted(access: Access, reference: str) -> Bay | None:
+def _deleted_bay(access: Access, reference: str) -> str:
     try:
-        return access.tenant.bays.filter(id=reference, deleted_at__isnull=False).first()
-    except (ValueError, TypeError):
-        return None
-
-
-def _back_to_list(request: HttpRequest, access: Access, reference: str) -> HttpResponse:
-    name = access.tenant.bays.values_list("name", flat=True).get(id=reference)
-    messages.success(request, _("%s is deleted. Nothing of it is left.") % name)
-    return HttpResponseClientRedirect(reverse("bays:list", args=[access.tenant.slug]))
+        bay_id = UUID(reference)
+    except ValueError:
+        return ""
+    return access.tenant.bays.filter(id=bay_id, deleted_at__isnull=False).values_list("name", flat=True).first() or ""
