@@ -1,7 +1,7 @@
 """Reading bays: always through a tenant, with all a page or an answer needs loaded in a fixed number of queries."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
@@ -69,13 +69,13 @@ def bays_with_operations(*, access: Access) -> list[Bay]:
     return listed
 
 
-def attach_operations(bays: Iterable[Bay]) -> list[Bay]:
-    """Return the bays as a list, each with its newest operation, in one query for all."""
-    listed = list(bays)
-    newest = _newest_operations([bay.id for bay in listed])
-    for bay in listed:
+def bays_named(*, access: Access, ids: Sequence[UUID]) -> list[Bay]:
+    """Return the tenant's live bays with these ids, in this order, each with its newest operation, which is read first (see `get_bay`)."""
+    newest = _newest_operations(list(ids))
+    found = {bay.id: bay for bay in bays_of(access=access).filter(id__in=ids)}
+    for bay in found.values():
         bay.operation = newest.get(bay.id)
-    return listed
+    return [found[bay_id] for bay_id in ids if bay_id in found]
 
 
 def operations_of(*, bay: Bay) -> QuerySet[Operation]:

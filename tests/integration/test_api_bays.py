@@ -4,6 +4,7 @@ import io
 import zipfile
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from cryptography import x509
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from apps.audit.models import AuditEvent
+from apps.bays import selectors
 from apps.bays.models import Bay, Condition
 from apps.common.clock import now
 from apps.credentials.models import Certificate
@@ -294,6 +296,30 @@ def test_bays_are_found_by_name_and_by_the_status_they_show(api: Api, tenant: Te
     assert names(api, "tenants/demo/bays?name=%00") == []
 
 
+def test_a_bay_whose_operation_ends_while_it_is_read_never_looks_done_before_it_is(
+    api: Api, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bay = make_bay(tenant, "web", active=False)
+    real = selectors._newest_operations
+
+    def and_then_it_ends(ids: list[UUID]) -> dict[UUID, Operation]:
+        read = real(ids)
+        activate(bay)
+        return read
+
+    for path in ("tenants/demo/bays", "tenants/demo/bays/web"):
+        monkeypatch.setattr(selectors, "_newest_operations", and_then_it_ends)
+        seen = api.get(path).json()
+        monkeypatch.undo()
+        seen = seen["results"][0] if "results" in seen else seen
+        assert (seen["status"], seen["operation"]["state"]) == ("creating", "pending")
+        again = api.get(path).json()
+        again = again["results"][0] if "results" in again else again
+        assert (again["status"], again["operation"]["state"]) == ("active", "succeeded")
+        Bay.objects.update(condition=Condition.CREATING)
+        Operation.objects.update(state=State.PENDING, finished_at=None)
+
+
 def test_deleted_bays_are_in_no_list_and_at_no_address(api: Api, tenant: Tenant) -> None:
     bay = make_bay(tenant, "web")
     Bay.objects.update(deleted_at=now(), condition=Condition.DELETED)
@@ -315,12 +341,12 @@ def test_deleted_bays_are_in_no_list_and_at_no_address(api: Api, tenant: Tenant)
         ("tenants/demo/quota", 4),
         ("tenants/demo/tokens", 3),
         ("tenants/demo/audit", 3),
-        ("tenants/demo/bays", 6),
-        ("tenants/demo/bays/web-0", 6),
-        ("tenants/demo/bays/web-0/hosts", 5),
-        ("tenants/demo/bays/web-0/operations", 6),
-        ("tenants/demo/bays/web-0/events", 6),
-        ("tenants/demo/bays/web-0/certificates", 6),
+        ("tenants/demo/bays", 7),
+        ("tenants/demo/bays/web-0", 7),
+        ("tenants/demo/bays/web-0/hosts", 7),
+        ("tenants/demo/bays/web-0/operations", 8),
+        ("tenants/demo/bays/web-0/events", 8),
+        ("tenants/demo/bays/web-0/certificates", 8),
     ],
 )
 def test_the_number_of_queries_does_not_grow_with_the_rows(

@@ -22,7 +22,7 @@ from apps.bays.api.serializers import (
 )
 from apps.bays.estimates import estimate_create
 from apps.bays.models import Bay
-from apps.bays.selectors import attach_operations, bays_of, events_of, get_bay, having_status, operations_of
+from apps.bays.selectors import bays_named, bays_of, events_of, get_bay, having_status, operations_of
 from apps.bays.services import create_bay, delete_bay, etag_of, heal_bay, rename_bay, resize_bay
 from apps.bays.spec import parse_spec, refuse_unknown
 from apps.common.api.idempotency import idempotent
@@ -70,8 +70,9 @@ class BayList(BayView):
         if (status := request.query_params.get("status")) is not None:
             bays = having_status(bays=bays, status=status)
         pages = NewestFirst()
-        page = pages.paginate_queryset(bays, request)
-        return pages.get_paginated_response(BaySerializer(attach_operations(page), many=True).data)
+        page = pages.paginate_queryset(bays.select_related(None).prefetch_related(None), request)
+        shown = bays_named(access=self.access, ids=[bay.id for bay in page])
+        return pages.get_paginated_response(BaySerializer(shown, many=True).data)
 
     @extend_schema(
         operation_id="create_bay", summary="Create a bay", request=CreateBaySerializer, responses={201: BaySerializer}, examples=[EXAMPLE],
