@@ -228,7 +228,8 @@ class Incus:
         found = []
         for file in Path("/sys/block").glob("loop*/loop/backing_file"):
             with contextlib.suppress(OSError):
-                found += [name for name in [file.read_text().strip()] if name.startswith(f"{self._layout.incus}/")]
+                name = file.read_text().strip()
+                found += [name] if name.startswith((f"{self._layout.incus}/", f"{self.directory}/")) else []
         return found
 
 
