@@ -12,6 +12,7 @@ from typing import IO
 
 from carina_portal.embedded.layout import EmbeddedError
 
+GROUP_SECONDS = 2.0
 LOG_MAX_BYTES = 10_000_000
 
 # The kernel sends the parent-death signal when the *thread* that started the child ends (PR_SET_PDEATHSIG in prctl(2)),
@@ -92,6 +93,18 @@ def kill_group(*, child: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    # The leader is gone; the others hold its port until the kernel has taken them down, too.
+    deadline = time.monotonic() + GROUP_SECONDS
+    while time.monotonic() < deadline and _group_lives(child.pid):
+        time.sleep(0.01)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 class Child:
