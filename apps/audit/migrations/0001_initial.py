@@ -5,29 +5,27 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('tenant_id', models.UUIDField(null=True)),
-                ('actor_id', models.CharField(max_length=64)),
-                ('actor_label', models.CharField(max_length=254)),
-                ('action', models.CharField(max_length=64)),
-                ('target_id', models.CharField(max_length=64)),
-                ('target_label', models.CharField(max_length=254)),
-                ('sentence', models.TextField()),
-                ('data', models.JSONField(default=dict)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("tenant_id", models.UUIDField(null=True)),
+                ("actor_id", models.CharField(max_length=64)),
+                ("actor_label", models.CharField(max_length=254)),
+                ("action", models.CharField(max_length=64)),
+                ("target_id", models.CharField(max_length=64)),
+                ("target_label", models.CharField(max_length=254)),
+                ("sentence", models.TextField()),
+                ("data", models.JSONField(default=dict)),
             ],
             options={
-                'indexes': [models.Index(fields=['tenant_id', '-at'], name='audit_of_tenant')],
+                "indexes": [models.Index(fields=["tenant_id", "-at"], name="audit_of_tenant")],
             },
         ),
     ]

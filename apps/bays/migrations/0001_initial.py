@@ -7,106 +7,169 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('credentials', '0001_initial'),
-        ('hosts', '0001_initial'),
-        ('tenants', '0001_initial'),
+        ("credentials", "0001_initial"),
+        ("hosts", "0001_initial"),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Bay',
+            name="Bay",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=40)),
-                ('coe', models.CharField(max_length=16)),
-                ('coe_version', models.CharField(max_length=32)),
-                ('aggregate', models.CharField(max_length=255)),
-                ('generation', models.PositiveIntegerField(default=1)),
-                ('delete_requested_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(db_index=True, null=True)),
-                ('created_by', models.CharField(max_length=254)),
-                ('created_at', models.DateTimeField()),
-                ('updated_at', models.DateTimeField()),
-                ('condition', models.CharField(choices=[('creating', 'Creating'), ('active', 'Active'), ('error', 'Error'), ('deleted', 'Deleted')], default='creating', max_length=16)),
-                ('health', models.CharField(choices=[('unknown', 'Unknown'), ('healthy', 'Healthy'), ('degraded', 'Degraded'), ('unreachable', 'Unreachable')], default='unknown', max_length=16)),
-                ('reason_code', models.CharField(blank=True, max_length=32)),
-                ('reason_message', models.TextField(blank=True)),
-                ('observed_generation', models.PositiveIntegerField(default=0)),
-                ('cidr', models.CharField(max_length=18, null=True)),
-                ('endpoint', models.CharField(blank=True, max_length=270)),
-                ('observed_at', models.DateTimeField(null=True)),
-                ('deleted_at', models.DateTimeField(null=True)),
-                ('authority', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='bay', to='credentials.certificateauthority')),
-                ('cloud', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='bays', to='hosts.cloud')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='bays', to='tenants.tenant')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=40)),
+                ("coe", models.CharField(max_length=16)),
+                ("coe_version", models.CharField(max_length=32)),
+                ("aggregate", models.CharField(max_length=255)),
+                ("generation", models.PositiveIntegerField(default=1)),
+                ("delete_requested_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(db_index=True, null=True)),
+                ("created_by", models.CharField(max_length=254)),
+                ("created_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+                (
+                    "condition",
+                    models.CharField(
+                        choices=[("creating", "Creating"), ("active", "Active"), ("error", "Error"), ("deleted", "Deleted")],
+                        default="creating",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "health",
+                    models.CharField(
+                        choices=[("unknown", "Unknown"), ("healthy", "Healthy"), ("degraded", "Degraded"), ("unreachable", "Unreachable")],
+                        default="unknown",
+                        max_length=16,
+                    ),
+                ),
+                ("reason_code", models.CharField(blank=True, max_length=32)),
+                ("reason_message", models.TextField(blank=True)),
+                ("observed_generation", models.PositiveIntegerField(default=0)),
+                ("cidr", models.CharField(max_length=18, null=True)),
+                ("endpoint", models.CharField(blank=True, max_length=270)),
+                ("observed_at", models.DateTimeField(null=True)),
+                ("deleted_at", models.DateTimeField(null=True)),
+                (
+                    "authority",
+                    models.OneToOneField(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="bay", to="credentials.certificateauthority"
+                    ),
+                ),
+                ("cloud", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="bays", to="hosts.cloud")),
+                ("tenant", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="bays", to="tenants.tenant")),
             ],
         ),
         migrations.CreateModel(
-            name='NodeGroup',
+            name="NodeGroup",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[(apps.coes.contracts.Role['MANAGER'], apps.coes.contracts.Role['MANAGER']), (apps.coes.contracts.Role['WORKER'], apps.coes.contracts.Role['WORKER'])], max_length=8)),
-                ('count', models.PositiveIntegerField()),
-                ('bay', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='groups', to='bays.bay')),
-                ('flavor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='hosts.flavor')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            (apps.coes.contracts.Role["MANAGER"], apps.coes.contracts.Role["MANAGER"]),
+                            (apps.coes.contracts.Role["WORKER"], apps.coes.contracts.Role["WORKER"]),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("count", models.PositiveIntegerField()),
+                ("bay", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="groups", to="bays.bay")),
+                ("flavor", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="+", to="hosts.flavor")),
             ],
         ),
         migrations.CreateModel(
-            name='Host',
+            name="Host",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('index', models.PositiveIntegerField()),
-                ('ref', models.CharField(max_length=63)),
-                ('hostname', models.CharField(max_length=63)),
-                ('address', models.GenericIPAddressField()),
-                ('published_port', models.PositiveIntegerField(null=True)),
-                ('state', models.CharField(choices=[('planned', 'Planned'), ('started', 'Started'), ('ready', 'Ready'), ('lost', 'Lost'), ('draining', 'Draining'), ('removed', 'Removed')], default='planned', max_length=16)),
-                ('detail', models.TextField(blank=True)),
-                ('node_id', models.CharField(blank=True, max_length=64)),
-                ('created_at', models.DateTimeField()),
-                ('ready_at', models.DateTimeField(null=True)),
-                ('seen_at', models.DateTimeField(null=True)),
-                ('removed_at', models.DateTimeField(null=True)),
-                ('bay', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hosts', to='bays.bay')),
-                ('cloud', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hosts', to='hosts.cloud')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hosts', to='tenants.tenant')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hosts', to='bays.nodegroup')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("index", models.PositiveIntegerField()),
+                ("ref", models.CharField(max_length=63)),
+                ("hostname", models.CharField(max_length=63)),
+                ("address", models.GenericIPAddressField()),
+                ("published_port", models.PositiveIntegerField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("planned", "Planned"),
+                            ("started", "Started"),
+                            ("ready", "Ready"),
+                            ("lost", "Lost"),
+                            ("draining", "Draining"),
+                            ("removed", "Removed"),
+                        ],
+                        default="planned",
+                        max_length=16,
+                    ),
+                ),
+                ("detail", models.TextField(blank=True)),
+                ("node_id", models.CharField(blank=True, max_length=64)),
+                ("created_at", models.DateTimeField()),
+                ("ready_at", models.DateTimeField(null=True)),
+                ("seen_at", models.DateTimeField(null=True)),
+                ("removed_at", models.DateTimeField(null=True)),
+                ("bay", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="hosts", to="bays.bay")),
+                ("cloud", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="hosts", to="hosts.cloud")),
+                ("tenant", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="hosts", to="tenants.tenant")),
+                ("group", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="hosts", to="bays.nodegroup")),
             ],
         ),
         migrations.AddIndex(
-            model_name='bay',
-            index=models.Index(condition=models.Q(('deleted_at', None)), fields=['tenant', '-created_at'], name='live_bays_of_tenant'),
+            model_name="bay",
+            index=models.Index(condition=models.Q(("deleted_at", None)), fields=["tenant", "-created_at"], name="live_bays_of_tenant"),
         ),
         migrations.AddConstraint(
-            model_name='bay',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('tenant', 'name'), name='one_live_bay_per_name'),
+            model_name="bay",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("deleted_at", None)), fields=("tenant", "name"), name="one_live_bay_per_name"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='bay',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('cloud', 'cidr'), name='one_live_bay_per_network'),
+            model_name="bay",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("deleted_at", None)), fields=("cloud", "cidr"), name="one_live_bay_per_network"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='bay',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('condition', 'deleted'), ('deleted_at__isnull', False)), models.Q(models.Q(('condition', 'deleted'), _negated=True), ('deleted_at', None)), _connector='OR'), name='deleted_bays_have_an_end'),
+            model_name="bay",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("condition", "deleted"), ("deleted_at__isnull", False)),
+                    models.Q(models.Q(("condition", "deleted"), _negated=True), ("deleted_at", None)),
+                    _connector="OR",
+                ),
+                name="deleted_bays_have_an_end",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='nodegroup',
-            constraint=models.UniqueConstraint(fields=('bay', 'role'), name='one_group_per_role'),
+            model_name="nodegroup",
+            constraint=models.UniqueConstraint(fields=("bay", "role"), name="one_group_per_role"),
         ),
         migrations.AddConstraint(
-            model_name='host',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'removed'), _negated=True), fields=('bay', 'index'), name='one_live_host_per_number'),
+            model_name="host",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "removed"), _negated=True), fields=("bay", "index"), name="one_live_host_per_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='host',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'removed'), _negated=True), fields=('cloud', 'published_port'), name='one_host_per_public_port'),
+            model_name="host",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "removed"), _negated=True), fields=("cloud", "published_port"), name="one_host_per_public_port"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='host',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('removed_at__isnull', False), ('state', 'removed')), models.Q(models.Q(('state', 'removed'), _negated=True), ('removed_at', None)), _connector='OR'), name='removed_hosts_have_an_end'),
+            model_name="host",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("removed_at__isnull", False), ("state", "removed")),
+                    models.Q(models.Q(("state", "removed"), _negated=True), ("removed_at", None)),
+                    _connector="OR",
+                ),
+                name="removed_hosts_have_an_end",
+            ),
         ),
     ]

@@ -7,77 +7,99 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Cloud',
+            name="Cloud",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=40, unique=True)),
-                ('title', models.CharField(max_length=80)),
-                ('provider', models.CharField(max_length=16)),
-                ('settings', models.JSONField(default=dict)),
-                ('secrets_encrypted', models.TextField(blank=True)),
-                ('enabled', models.BooleanField(default=True)),
-                ('is_default', models.BooleanField(default=False)),
-                ('public_address', models.CharField(blank=True, max_length=253)),
-                ('public_ports', models.CharField(default='20000-29999', max_length=16)),
-                ('created_at', models.DateTimeField()),
-                ('updated_at', models.DateTimeField()),
-                ('healthy', models.BooleanField(default=False)),
-                ('health_message', models.TextField(default='Not asked yet.')),
-                ('version', models.CharField(blank=True, max_length=80)),
-                ('unavailable', models.JSONField(default=dict)),
-                ('limitations', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, size=None)),
-                ('used_cidrs', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=43), default=list, size=None)),
-                ('images', models.JSONField(default=list)),
-                ('synced_at', models.DateTimeField(null=True)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=40, unique=True)),
+                ("title", models.CharField(max_length=80)),
+                ("provider", models.CharField(max_length=16)),
+                ("settings", models.JSONField(default=dict)),
+                ("secrets_encrypted", models.TextField(blank=True)),
+                ("enabled", models.BooleanField(default=True)),
+                ("is_default", models.BooleanField(default=False)),
+                ("public_address", models.CharField(blank=True, max_length=253)),
+                ("public_ports", models.CharField(default="20000-29999", max_length=16)),
+                ("created_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+                ("healthy", models.BooleanField(default=False)),
+                ("health_message", models.TextField(default="Not asked yet.")),
+                ("version", models.CharField(blank=True, max_length=80)),
+                ("unavailable", models.JSONField(default=dict)),
+                (
+                    "limitations",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, size=None),
+                ),
+                (
+                    "used_cidrs",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=43), default=list, size=None),
+                ),
+                ("images", models.JSONField(default=list)),
+                ("synced_at", models.DateTimeField(null=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('is_default',), name='one_default_cloud')],
+                "constraints": [
+                    models.UniqueConstraint(condition=models.Q(("is_default", True)), fields=("is_default",), name="one_default_cloud")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Flavor',
+            name="Flavor",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=40, unique=True)),
-                ('host_kind', models.CharField(choices=[('container', 'Container'), ('vm', 'Virtual machine'), ('baremetal', 'Bare metal')], max_length=16)),
-                ('vcpus', models.PositiveIntegerField()),
-                ('memory_mib', models.PositiveIntegerField()),
-                ('disk_gib', models.PositiveIntegerField()),
-                ('processes', models.PositiveIntegerField(default=4096)),
-                ('price_per_hour', models.DecimalField(decimal_places=5, max_digits=10)),
-                ('extra_specs', models.JSONField(blank=True, default=dict)),
-                ('enabled', models.BooleanField(default=True)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=40, unique=True)),
+                (
+                    "host_kind",
+                    models.CharField(
+                        choices=[("container", "Container"), ("vm", "Virtual machine"), ("baremetal", "Bare metal")], max_length=16
+                    ),
+                ),
+                ("vcpus", models.PositiveIntegerField()),
+                ("memory_mib", models.PositiveIntegerField()),
+                ("disk_gib", models.PositiveIntegerField()),
+                ("processes", models.PositiveIntegerField(default=4096)),
+                ("price_per_hour", models.DecimalField(decimal_places=5, max_digits=10)),
+                ("extra_specs", models.JSONField(blank=True, default=dict)),
+                ("enabled", models.BooleanField(default=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('disk_gib__gt', 0), ('memory_mib__gt', 0), ('processes__gt', 0), ('vcpus__gt', 0)), name='flavors_have_a_size'), models.CheckConstraint(condition=models.Q(('price_per_hour__gte', 0)), name='flavors_cost_nothing_or_more')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("disk_gib__gt", 0), ("memory_mib__gt", 0), ("processes__gt", 0), ("vcpus__gt", 0)),
+                        name="flavors_have_a_size",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("price_per_hour__gte", 0)), name="flavors_cost_nothing_or_more"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Aggregate',
+            name="Aggregate",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=255)),
-                ('host_kind', models.CharField(choices=[('container', 'Container'), ('vm', 'Virtual machine'), ('baremetal', 'Bare metal')], max_length=16)),
-                ('metadata', models.JSONField(default=dict)),
-                ('servers', models.PositiveIntegerField()),
-                ('total_vcpus', models.PositiveIntegerField()),
-                ('total_memory_mib', models.PositiveBigIntegerField()),
-                ('total_disk_gib', models.PositiveBigIntegerField()),
-                ('free_vcpus', models.PositiveIntegerField()),
-                ('free_memory_mib', models.PositiveBigIntegerField()),
-                ('free_disk_gib', models.PositiveBigIntegerField()),
-                ('cloud', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aggregates', to='hosts.cloud')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=255)),
+                (
+                    "host_kind",
+                    models.CharField(
+                        choices=[("container", "Container"), ("vm", "Virtual machine"), ("baremetal", "Bare metal")], max_length=16
+                    ),
+                ),
+                ("metadata", models.JSONField(default=dict)),
+                ("servers", models.PositiveIntegerField()),
+                ("total_vcpus", models.PositiveIntegerField()),
+                ("total_memory_mib", models.PositiveBigIntegerField()),
+                ("total_disk_gib", models.PositiveBigIntegerField()),
+                ("free_vcpus", models.PositiveIntegerField()),
+                ("free_memory_mib", models.PositiveBigIntegerField()),
+                ("free_disk_gib", models.PositiveBigIntegerField()),
+                ("cloud", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="aggregates", to="hosts.cloud")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('cloud', 'name', 'host_kind'), name='one_aggregate_per_name_and_kind')],
+                "constraints": [models.UniqueConstraint(fields=("cloud", "name", "host_kind"), name="one_aggregate_per_name_and_kind")],
             },
         ),
     ]

@@ -7,86 +7,126 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Operation',
+            name="Operation",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=32)),
-                ('subject_id', models.UUIDField()),
-                ('generation', models.PositiveIntegerField()),
-                ('preempts', models.BooleanField(default=False)),
-                ('requested_by', models.CharField(max_length=254)),
-                ('state', models.CharField(choices=[(apps.operations.states.State['PENDING'], apps.operations.states.State['PENDING']), (apps.operations.states.State['RUNNING'], apps.operations.states.State['RUNNING']), (apps.operations.states.State['WAITING'], apps.operations.states.State['WAITING']), (apps.operations.states.State['SUCCEEDED'], apps.operations.states.State['SUCCEEDED']), (apps.operations.states.State['FAILED'], apps.operations.states.State['FAILED']), (apps.operations.states.State['CANCELLED'], apps.operations.states.State['CANCELLED'])], default=apps.operations.states.State['PENDING'], max_length=16)),
-                ('code', models.CharField(blank=True, max_length=32)),
-                ('message', models.TextField(blank=True)),
-                ('progress', models.PositiveSmallIntegerField(default=0)),
-                ('phase', models.CharField(blank=True, max_length=32)),
-                ('phases', models.JSONField(default=list)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('due_at', models.DateTimeField()),
-                ('dispatched_at', models.DateTimeField(null=True)),
-                ('deadline_at', models.DateTimeField(null=True)),
-                ('cancel_requested_at', models.DateTimeField(null=True)),
-                ('lease_token', models.UUIDField(null=True)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='operations', to='tenants.tenant')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=32)),
+                ("subject_id", models.UUIDField()),
+                ("generation", models.PositiveIntegerField()),
+                ("preempts", models.BooleanField(default=False)),
+                ("requested_by", models.CharField(max_length=254)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            (apps.operations.states.State["PENDING"], apps.operations.states.State["PENDING"]),
+                            (apps.operations.states.State["RUNNING"], apps.operations.states.State["RUNNING"]),
+                            (apps.operations.states.State["WAITING"], apps.operations.states.State["WAITING"]),
+                            (apps.operations.states.State["SUCCEEDED"], apps.operations.states.State["SUCCEEDED"]),
+                            (apps.operations.states.State["FAILED"], apps.operations.states.State["FAILED"]),
+                            (apps.operations.states.State["CANCELLED"], apps.operations.states.State["CANCELLED"]),
+                        ],
+                        default=apps.operations.states.State["PENDING"],
+                        max_length=16,
+                    ),
+                ),
+                ("code", models.CharField(blank=True, max_length=32)),
+                ("message", models.TextField(blank=True)),
+                ("progress", models.PositiveSmallIntegerField(default=0)),
+                ("phase", models.CharField(blank=True, max_length=32)),
+                ("phases", models.JSONField(default=list)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("due_at", models.DateTimeField()),
+                ("dispatched_at", models.DateTimeField(null=True)),
+                ("deadline_at", models.DateTimeField(null=True)),
+                ("cancel_requested_at", models.DateTimeField(null=True)),
+                ("lease_token", models.UUIDField(null=True)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("tenant", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="operations", to="tenants.tenant")),
             ],
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('subject_id', models.UUIDField()),
-                ('at', models.DateTimeField()),
-                ('level', models.CharField(choices=[('info', 'info'), ('warning', 'warning'), ('error', 'error')], max_length=8)),
-                ('code', models.CharField(max_length=48)),
-                ('message', models.TextField()),
-                ('data', models.JSONField(default=dict)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='tenants.tenant')),
-                ('operation', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='operations.operation')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("subject_id", models.UUIDField()),
+                ("at", models.DateTimeField()),
+                ("level", models.CharField(choices=[("info", "info"), ("warning", "warning"), ("error", "error")], max_length=8)),
+                ("code", models.CharField(max_length=48)),
+                ("message", models.TextField()),
+                ("data", models.JSONField(default=dict)),
+                ("tenant", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="events", to="tenants.tenant")),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="events", to="operations.operation"
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(condition=models.Q(('state__in', ['pending', 'running', 'waiting'])), fields=['due_at'], name='unfinished_operations'),
+            model_name="operation",
+            index=models.Index(
+                condition=models.Q(("state__in", ["pending", "running", "waiting"])), fields=["due_at"], name="unfinished_operations"
+            ),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['subject_id', '-created_at'], name='operations_of_subject'),
+            model_name="operation",
+            index=models.Index(fields=["subject_id", "-created_at"], name="operations_of_subject"),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'running')), fields=('subject_id',), name='one_running_operation'),
+            model_name="operation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "running")), fields=("subject_id",), name="one_running_operation"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['pending', 'running', 'waiting'])), fields=('subject_id', 'preempts'), name='one_unfinished_operation'),
+            model_name="operation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["pending", "running", "waiting"])),
+                fields=("subject_id", "preempts"),
+                name="one_unfinished_operation",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_expires_at__isnull', False), ('lease_token__isnull', False), ('state', 'running')), models.Q(models.Q(('state', 'running'), _negated=True), ('lease_expires_at', None), ('lease_token', None)), _connector='OR'), name='only_running_operations_are_leased'),
+            model_name="operation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("lease_expires_at__isnull", False), ("lease_token__isnull", False), ("state", "running")),
+                    models.Q(models.Q(("state", "running"), _negated=True), ("lease_expires_at", None), ("lease_token", None)),
+                    _connector="OR",
+                ),
+                name="only_running_operations_are_leased",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['pending', 'running', 'waiting']), ('finished_at', None)), models.Q(models.Q(('state__in', ['pending', 'running', 'waiting']), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='only_finished_operations_have_an_end'),
+            model_name="operation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ["pending", "running", "waiting"]), ("finished_at", None)),
+                    models.Q(models.Q(("state__in", ["pending", "running", "waiting"]), _negated=True), ("finished_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="only_finished_operations_have_an_end",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(('progress__lte', 100)), name='progress_is_a_percentage'),
+            model_name="operation",
+            constraint=models.CheckConstraint(condition=models.Q(("progress__lte", 100)), name="progress_is_a_percentage"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['subject_id', '-at', '-id'], name='events_of_subject'),
+            model_name="event",
+            index=models.Index(fields=["subject_id", "-at", "-id"], name="events_of_subject"),
         ),
     ]

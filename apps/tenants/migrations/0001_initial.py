@@ -11,7 +11,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -20,59 +19,77 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[(apps.tenants.roles.Role['OWNER'], 'Owner'), (apps.tenants.roles.Role['ADMIN'], 'Admin'), (apps.tenants.roles.Role['OPERATOR'], 'Operator'), (apps.tenants.roles.Role['BILLING'], 'Billing'), (apps.tenants.roles.Role['VIEWER'], 'Viewer')], max_length=16)),
-                ('created_at', models.DateTimeField()),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            (apps.tenants.roles.Role["OWNER"], "Owner"),
+                            (apps.tenants.roles.Role["ADMIN"], "Admin"),
+                            (apps.tenants.roles.Role["OPERATOR"], "Operator"),
+                            (apps.tenants.roles.Role["BILLING"], "Billing"),
+                            (apps.tenants.roles.Role["VIEWER"], "Viewer"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField()),
+                (
+                    "user",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to=settings.AUTH_USER_MODEL),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Tenant',
+            name="Tenant",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('slug', models.CharField(max_length=40, unique=True)),
-                ('name', models.CharField(max_length=80)),
-                ('personal', models.BooleanField(default=False)),
-                ('max_bays', models.PositiveIntegerField(default=apps.tenants.models.default_max_bays)),
-                ('max_hosts', models.PositiveIntegerField(default=apps.tenants.models.default_max_hosts)),
-                ('created_at', models.DateTimeField()),
-                ('members', models.ManyToManyField(related_name='tenants', through='tenants.Membership', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("slug", models.CharField(max_length=40, unique=True)),
+                ("name", models.CharField(max_length=80)),
+                ("personal", models.BooleanField(default=False)),
+                ("max_bays", models.PositiveIntegerField(default=apps.tenants.models.default_max_bays)),
+                ("max_hosts", models.PositiveIntegerField(default=apps.tenants.models.default_max_hosts)),
+                ("created_at", models.DateTimeField()),
+                ("members", models.ManyToManyField(related_name="tenants", through="tenants.Membership", to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.AddField(
-            model_name='membership',
-            name='tenant',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='tenants.tenant'),
+            model_name="membership",
+            name="tenant",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="tenants.tenant"),
         ),
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=80)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('hint', models.CharField(max_length=8)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), size=None)),
-                ('created_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('last_used_address', models.GenericIPAddressField(null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to=settings.AUTH_USER_MODEL)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='tenants.tenant')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=80)),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("hint", models.CharField(max_length=8)),
+                ("scopes", django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), size=None)),
+                ("created_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("last_used_at", models.DateTimeField(null=True)),
+                ("last_used_address", models.GenericIPAddressField(null=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
+                (
+                    "user",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="tokens", to=settings.AUTH_USER_MODEL),
+                ),
+                ("tenant", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="tokens", to="tenants.tenant")),
             ],
         ),
         migrations.AddConstraint(
-            model_name='tenant',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('slug'), name='one_tenant_per_slug'),
+            model_name="tenant",
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower("slug"), name="one_tenant_per_slug"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('tenant', 'user'), name='one_membership_per_user'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("tenant", "user"), name="one_membership_per_user"),
         ),
         migrations.AddIndex(
-            model_name='apitoken',
-            index=models.Index(condition=models.Q(('revoked_at', None)), fields=['tenant', 'user'], name='live_tokens'),
+            model_name="apitoken",
+            index=models.Index(condition=models.Q(("revoked_at", None)), fields=["tenant", "user"], name="live_tokens"),
         ),
     ]

@@ -25,7 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("--client-key", type=Path, help="PEM file of its key; stored encrypted")
         parser.add_argument("--server-certificate", type=Path, help="PEM file of the remote server's certificate, which is pinned")
         parser.add_argument("--pool", default="default", help="storage pool for the hosts' disks")
-        parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the provider, such as memory_ratio=1.5")
+        parser.add_argument(
+            "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the provider, such as memory_ratio=1.5"
+        )
         parser.add_argument("--public-address", default=settings.PUBLIC_ADDRESS, help="address of the cloud under which bays are published")
         parser.add_argument("--public-ports", default=settings.PUBLIC_PORTS, help="ports of that address to use, such as 20000-29999")
         parser.add_argument("--default", action="store_true", help="bays go here unless asked otherwise")
