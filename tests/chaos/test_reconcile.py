@@ -159,7 +159,8 @@ def look(bay_id: UUID) -> None:
     for _ in range(20):
         with contextlib.suppress(Crash):
             observe_bay(bay_id=bay_id)
-        if Bay.objects.get(id=bay_id).health == Health.DEGRADED or not [host for host in Bay.objects.get(id=bay_id).live_hosts if host.state == Host.State.READY]:
+        bay = Bay.objects.get(id=bay_id)
+        if bay.health == Health.DEGRADED or all(host.state != Host.State.READY for host in bay.live_hosts):
             return
 
 
@@ -307,7 +308,7 @@ def test_an_observation_made_before_a_resize_does_not_overwrite_it(world: Memory
 
 
 @override_settings(BAY_NETWORKS="10.200.0.0/23")
-def test_when_no_address_range_is_left_the_bay_waits_with_the_reason_and_goes_on_when_one_is_freed(world: MemoryCloud, access: Access) -> None:
+def test_without_a_free_address_range_a_bay_waits_with_the_reason_until_one_is_freed(world: MemoryCloud, access: Access) -> None:
     first, second, third = (asked(access, name=name, hosts=1) for name in ("one", "two", "three"))
     for bay in (first, second, third):
         engine.run_operation(operation_id=Operation.objects.get(subject_id=bay.id).id)

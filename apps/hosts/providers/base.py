@@ -1,4 +1,5 @@
-"""The port to clouds. Every provider passes `tests/contracts/test_provider.py`; adding one is copying a neighbour and a line in `PROVIDERS`.
+"""The port to clouds. Every provider passes `tests/contracts/test_provider.py`; adding one is copying a neighbour and a line
+in `PROVIDERS`.
 
 All methods may be called twice, at once, by anyone: they look first and act only on what is missing. None keeps state between calls
 but a connection pool. All may raise `ProviderError`; transient ones are retried by the engine, never inside a provider for longer than

@@ -61,9 +61,8 @@ class Command(BaseCommand):
             raise CommandError(f"The cloud {cloud.name} is stored, but does not answer: {cloud.health_message}")
         self.stdout.write(f"{cloud.name}: {cloud.version}")
         for aggregate in cloud.aggregates.order_by("name"):
-            self.stdout.write(
-                f"  {aggregate.name}: {aggregate.host_kind} hosts; free: {aggregate.free_vcpus} vCPU, {aggregate.free_memory_mib} MiB, {aggregate.free_disk_gib} GiB"
-            )
+            free = f"{aggregate.free_vcpus} vCPU, {aggregate.free_memory_mib} MiB memory, {aggregate.free_disk_gib} GiB disk"
+            self.stdout.write(f"  {aggregate.name}: {aggregate.host_kind} hosts; free: {free}")
 
 
 def _plain(options: dict[str, Any]) -> dict[str, str]:
