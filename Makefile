@@ -25,7 +25,7 @@ services: install ## Start only PostgreSQL, Redis and Incus, for a portal run by
 test: install-dev ## Run all checks and tests; only some: make test T=tests/unit
 	@CARINA_VAR=$(TEST_VAR) $(EMBEDDED) test-tools
 	@$(if $(T),,$(MAKE) --no-print-directory check)
-	@CARINA_VAR=$(TEST_VAR) $(EMBEDDED) exec -- $(VENV)/python -m pytest $(or $(T),$(SUITES))
+	@CARINA_VAR=$(TEST_VAR) CARINA_POSTGRES_OPTIONS="-c fsync=off -c full_page_writes=off" $(EMBEDDED) exec -- $(VENV)/python -m pytest $(or $(T),$(SUITES))
 
 check: install-dev ## Formatting, lint, types, layers, templates, migrations, deployment settings
 	$(VENV)/ruff check .

@@ -20,6 +20,9 @@ os.environ.setdefault("CARINA_OPERATION_LEASE_SECONDS", "4")
 os.environ.setdefault("CARINA_RATE_ANONYMOUS", "10000/min")
 os.environ.setdefault("CARINA_RATE_USER", "100000/min")
 
+# The whole portal is tested with the durability it has in production; only the tests' own database does without.
+os.environ.pop("CARINA_POSTGRES_OPTIONS", None)
+
 _started: list[Stack] = []
 
 

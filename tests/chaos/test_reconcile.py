@@ -28,7 +28,7 @@ from apps.operations.models import Event, Operation
 from apps.operations.states import UNFINISHED, State
 from apps.tenants.context import Access
 from tests.doubles import memory_coe, memory_provider
-from tests.doubles.memory_coe import engines
+from tests.doubles.memory_coe import Engines, engines
 from tests.doubles.memory_provider import Crash, MemoryCloud, cloud_named, forget_clouds
 from tests.factories import access_for, make_cloud, make_flavor, make_tenant
 
@@ -126,7 +126,8 @@ def test_whole_lives_under_random_faults_and_crashes_end_as_asked(world: MemoryC
     engines.fail_at_random(seed=seed + 1, rate=0.08)
 
     def die_sometime() -> None:
-        target, steps = dice.choice([(world, STEPS), (engines, ENGINE_STEPS)])
+        targets: list[tuple[MemoryCloud | Engines, tuple[str, ...]]] = [(world, STEPS), (engines, ENGINE_STEPS)]
+        target, steps = dice.choice(targets)
         target.fail(at=dice.choice(steps), nth=dice.randint(1, 4), error=Crash(), after=dice.random() < 0.5)
 
     managers = dice.choice([1, 3])
