@@ -130,6 +130,5 @@ def static_files() -> list[Path]:
 
 
 def packages_mark() -> str:
-    """Return a text that changes when packages of the virtualenv are installed, removed or replaced."""
-    site = Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    return "\n".join(sorted(path.name for path in site.glob("*.dist-info")))
+    """Return a text that changes when the portal runs on other packages."""
+    return hashlib.sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()
