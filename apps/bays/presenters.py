@@ -54,6 +54,16 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastChange:
+    """The newest operation, after it was done: what it was, how long it took, and what of that each phase."""
+
+    title: str
+    seconds: float
+    finished_at: datetime
+    phases: list[PhaseRow]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trouble:
     """Why a bay is not well: what happened, whether it is up to the user, what to do, and the label of the button that does it."""
 
@@ -90,6 +100,12 @@ _TITLES = {
     "bay.heal": gettext_lazy("Healing"),
     "bay.delete": gettext_lazy("Deleting"),
 }
+_DONE = {
+    "bay.create": gettext_lazy("Created"),
+    "bay.resize": gettext_lazy("Resized"),
+    "bay.heal": gettext_lazy("Healed"),
+    "bay.delete": gettext_lazy("Deleted"),
+}
 
 
 def look_of_bay(*, bay: Bay) -> Look:
@@ -123,6 +139,19 @@ def progress_of(*, bay: Bay) -> Progress | None:
         seconds=age.total_seconds(),
         phases=[_row(phase) for phase in operation.phases],
         look_again="500ms" if age < QUICK_LOOKS else "1s",
+    )
+
+
+def last_change_of(*, bay: Bay) -> LastChange | None:
+    """Return the newest operation if it was done; None while one runs, or when the newest failed."""
+    operation = bay.operation
+    if operation is None or operation.state != State.SUCCEEDED or operation.finished_at is None:
+        return None
+    return LastChange(
+        title=str(_DONE[operation.kind]),
+        seconds=(operation.finished_at - operation.created_at).total_seconds(),
+        finished_at=operation.finished_at,
+        phases=[_row(phase) for phase in operation.phases],
     )
 
 

@@ -26,7 +26,7 @@ export function guardForms(root) {
 export function nameBeforeDelete(root) {
   const check = (button) => {
     const typed = button.form.querySelector("input[type=text]").value.trim();
-    button.classList.toggle("disarmed", typed !== button.dataset.needsName);
+    button.classList.toggle("armed", typed === button.dataset.needsName);
   };
   for (const button of root.querySelectorAll("[data-needs-name]")) {
     check(button);

@@ -102,8 +102,10 @@ class Watch:
         page.on("pageerror", lambda error: self.complaints.append(f"script error: {error}"))
 
     def _note(self, kind: str, text: str) -> None:
-        # The browser writes a line for every answer of 4xx; pages that show a refusal are meant to have that status.
-        if kind in {"error", "warning"} and "status of 4" not in text:
+        # A line for every answer of 4xx is the browser's way, and pages that show a refusal have that status on purpose;
+        # htmx writes one when a page is left while it looks again.
+        expected = "status of 4" in text or text.startswith(("htmx:sendAbort", "htmx:afterRequest"))
+        if kind in {"error", "warning"} and not expected:
             self.complaints.append(f"{kind}: {text}")
 
 

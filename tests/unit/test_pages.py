@@ -162,6 +162,9 @@ def test_the_summary_follows_the_form_and_creates_nothing(owner: Client) -> None
     assertContains(answer, "$0.03")
     assertContains(answer, "$21.90 per month")
     assertContains(owner.post(f"{BAYS}new/estimate", form(node_count="51")), "between 1 and 50 hosts")
+    badly_named = owner.post(f"{BAYS}new/estimate", form(node_count="3", name="No Good"))
+    assertContains(badly_named, "$21.90 per month")
+    assertContains(badly_named, "lower-case letters a-z")
     assertContains(owner.post(f"{BAYS}new", {**form(node_count="3"), "preview": "1"}), "$21.90 per month")
     assert Bay.objects.count() == 0
 

@@ -16,10 +16,12 @@ from apps.tenants.context import Access
 from apps.tenants.pages import tenant_page
 from apps.tenants.roles import Permission
 
+ANY_NAME = "a"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What the form would cost and use as it is filled in; without an estimate, `problem` says what is still missing or wrong."""
+    """What the form would cost and use as it is filled in; `problem` says what is still missing or wrong."""
 
     estimate: Estimate | None
     problem: str
@@ -76,8 +78,10 @@ def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> H
 
 def _summary(access: Access, form: CreateForm) -> Summary:
     spec = form.spec()
-    if spec is not None:
-        estimate = estimate_create(access=access, spec=spec)
-        return Summary(estimate=estimate, problem=estimate.refusal)
     sentence = next((str(error) for errors in form.errors.values() for error in errors), "")
-    return Summary(estimate=None, problem=sentence or _("Fill in the form to see the price."))
+    if spec is None:  # the name has no price: what else is right is still summed up
+        spec = CreateForm({**{field: form.data.get(field, "") for field in form.fields}, "name": ANY_NAME}).spec()
+    if spec is None:
+        return Summary(estimate=None, problem=sentence or _("Fill in the form to see the price."))
+    estimate = estimate_create(access=access, spec=spec)
+    return Summary(estimate=estimate, problem=sentence or estimate.refusal)

@@ -15,7 +15,7 @@ from apps.bays.access import client_certificates, notices_of
 from apps.bays.connecting import shell_lines
 from apps.bays.forms import CertificateForm, DeleteForm, RenameForm, ResizeForm
 from apps.bays.models import Bay
-from apps.bays.presenters import EVENTS_PER_PAGE, progress_of, trouble_of
+from apps.bays.presenters import EVENTS_PER_PAGE, last_change_of, progress_of, trouble_of
 from apps.bays.selectors import events_of, get_bay
 from apps.common.errors import NotFound
 from apps.tenants.context import Access
@@ -49,6 +49,7 @@ def bay_context(*, access: Access, bay: Bay, tab: str, request: HttpRequest, **e
         "tab": tab,
         "live": tab in LIVE_TABS,
         "progress": progress_of(bay=bay),
+        "last_change": last_change_of(bay=bay),
         "trouble": trouble_of(bay=bay),
         "notices": notices_of(bay=bay),
         "fragment": is_fragment(request),

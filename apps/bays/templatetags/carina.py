@@ -1,7 +1,7 @@
 """Template tags of the portal's pages: icons, money, sizes, moments, fields of forms, and the REST equivalent of a page."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -80,7 +80,8 @@ def moment(at: datetime | None, style: str = "ago") -> SafeString | str:
     """Return a moment as `ago` ("5 min ago"), `until` ("in 3 days") or `date`, with the exact time on hover and for machines."""
     if at is None:
         return "–"
-    texts = {"ago": _("%s ago") % _span(now() - at), "until": _("in %s") % _span(at - now()), "age": _span(now() - at)}
+    ago = _("just now") if now() - at < timedelta(seconds=2) else _("%s ago") % _span(now() - at)
+    texts = {"ago": ago, "until": _("in %s") % _span(at - now()), "age": _span(now() - at)}
     text = texts.get(style) or date_format(at, "j M Y")
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", text)
 
@@ -93,7 +94,8 @@ def _span(delta: Any) -> str:
         return _("%d min") % (total // MINUTE)
     if total < 2 * DAY:
         return _("%d h") % (total // HOUR)
-    return ngettext("%d day", "%d days", total // DAY) % (total // DAY)
+    days = round(total / DAY)
+    return ngettext("%d day", "%d days", days) % days
 
 
 @register.inclusion_tag("ui/status.html")
