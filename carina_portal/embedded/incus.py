@@ -176,6 +176,8 @@ class Incus:
         self._end_leftovers()
         if self._mounts is not None:
             self._mounts.stop()
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()  # empty here: it was the place of a mount
         self._wait_for_detach()
 
     def ask_to_stop(self) -> None:

@@ -13,6 +13,7 @@ import fcntl
 import http.client
 import json
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -101,6 +102,7 @@ class Stack:
             self.incus.stop()
         if self._lock is not None:
             self.layout.environment.unlink(missing_ok=True)
+            shutil.rmtree(self.layout.run, ignore_errors=True)
             self._lock.close()
             self._lock = None
 

@@ -1,6 +1,7 @@
 """What the person in front of the terminal sees: the name of each step while it runs, and how long it has been running."""
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -48,10 +49,7 @@ class Terminal:
 
     @staticmethod
     def _width() -> int:
-        try:
-            return max(20, os.get_terminal_size().columns - 1)
-        except OSError:
-            return 120
+        return max(20, shutil.get_terminal_size(fallback=(100, 24)).columns - 1)
 
 
 class Step:

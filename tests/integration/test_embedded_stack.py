@@ -64,6 +64,7 @@ def test_data_survive_a_restart_and_no_process_stays(stack: Stack) -> None:
     stack.stop()
     assert _processes_of(stack) == []
     assert not stack.layout.environment.exists()
+    assert not stack.layout.run.exists()
     stack.start_databases()
     with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)

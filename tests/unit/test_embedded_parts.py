@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -162,6 +163,26 @@ def test_the_image_has_another_name_when_its_recipe_changes(tmp_path: Path, monk
     (tmp_path / "build").chmod(0o755)
     names.add(image.recipe_hash())
     assert len(names) == 3
+
+
+def test_of_two_clones_that_need_the_image_one_waits_and_says_so(tmp_path: Path) -> None:
+    entered = []
+    step = terminal.Terminal(quiet=True).step("Node image")
+
+    def second() -> None:
+        with image._locked(tmp_path / "lock", step=step):
+            entered.append("second")
+
+    waiting = threading.Thread(target=second)
+    with image._locked(tmp_path / "lock", step=terminal.Terminal(quiet=True).step("Node image")):
+        waiting.start()
+        deadline = time.monotonic() + 10
+        while "another clone" not in step._detail:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        entered.append("first")
+    waiting.join(10)
+    assert entered == ["first", "second"]
 
 
 def test_kernel_limits_are_raised_and_never_lowered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
