@@ -1,8 +1,13 @@
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
 from apps.dashboard.health import healthz
 from apps.dashboard.views import home
+
+# Operators sign in like everybody: verified address, rate limits, and later a second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign,no-untyped-call]
+admin.site.site_header = admin.site.site_title = "Carina, for operators"
 
 urlpatterns = [
     path("", home, name="home"),

@@ -15,6 +15,7 @@ from apps.bays.world import World, world_of
 from apps.coes.contracts import EngineNotReady, FormCluster, NodeState
 from apps.common.clock import now
 from apps.hosts.contracts import HostSpec, HostState, PowerState
+from apps.hosts.tasks import sync_soon
 from apps.operations.engine import Outcome
 from apps.operations.models import Operation
 from apps.operations.registry import PhaseSpec
@@ -67,6 +68,7 @@ class Ensure:
     def finish(self, *, operation: Operation, outcome: Outcome) -> None:
         """Write how the bay is at rest now."""
         bay = Bay.objects.filter(id=operation.subject_id)
+        sync_soon(cloud_id=bay.values_list("cloud_id", flat=True).get())
         if outcome.state == State.SUCCEEDED:
             bay.update(
                 condition=Condition.ACTIVE,
@@ -123,8 +125,8 @@ def _retire_surplus(run: Run, world: World) -> None:
 def _replace_lost(run: Run, world: World, seen: dict[str, HostState]) -> None:
     """Delete instances of hosts that their cluster lost although they run; the next phase makes them anew at the same address.
 
-    A lost host that merely stands still is started by the next phase. `ready_at` before this operation keeps a replaced one from
-    being replaced again by a later attempt.
+    A lost host that merely stands still is started by the next phase. Each is planned anew as soon as it is dealt with, so that a
+    later attempt does not replace it again.
     """
     if run.operation.kind != "bay.heal":
         return

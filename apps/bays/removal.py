@@ -7,6 +7,7 @@ from apps.bays.models import Bay, Condition, Health, Host
 from apps.bays.reconcile import HOSTS_AT_ONCE, load_bay
 from apps.bays.world import World, world_of
 from apps.common.clock import now
+from apps.hosts.tasks import sync_soon
 from apps.operations.engine import Outcome
 from apps.operations.models import Operation
 from apps.operations.registry import PhaseSpec
@@ -48,6 +49,7 @@ class Remove:
         if outcome.state != State.SUCCEEDED:
             return
         moment = now()
+        sync_soon(cloud_id=Bay.objects.values_list("cloud_id", flat=True).get(id=operation.subject_id))
         Host.objects.filter(bay_id=operation.subject_id).exclude(state=Host.State.REMOVED).update(
             state=Host.State.REMOVED, removed_at=moment
         )

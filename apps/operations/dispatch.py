@@ -3,11 +3,11 @@
 import uuid
 from functools import partial
 
-import structlog
-from celery import current_app
 from django.db import transaction
 
-log = structlog.get_logger(__name__)
+from apps.common import dispatch
+
+TASK = "operations.run"
 
 
 def on_commit(*, operation_id: uuid.UUID) -> None:
@@ -16,8 +16,5 @@ def on_commit(*, operation_id: uuid.UUID) -> None:
 
 
 def send(*, operation_id: uuid.UUID, after: float = 0.0) -> None:
-    """Send the operation to a worker, `after` seconds from now. A broker that is down is noted, never an error: the sweep sends again."""
-    try:
-        current_app.send_task("operations.run", kwargs={"operation_id": str(operation_id)}, countdown=after or None, expires=after + 60)
-    except Exception as error:  # noqa: BLE001 - kombu lets errors of every transport through
-        log.warning("broker_unreachable", operation=str(operation_id), error=type(error).__name__)
+    """Send the operation to a worker, `after` seconds from now."""
+    dispatch.send(task=TASK, countdown=after, operation_id=str(operation_id))

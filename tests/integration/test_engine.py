@@ -332,7 +332,7 @@ def test_a_broker_that_is_down_never_fails_a_request(tenant: Tenant, monkeypatch
     def down(*args: object, **kwargs: object) -> None:
         raise ConnectionRefusedError("broker")
 
-    monkeypatch.setattr("apps.operations.dispatch.current_app.send_task", down)
+    monkeypatch.setattr("apps.common.dispatch.current_app.send_task", down)
     operation = submitted(tenant)
     assert reread(operation).state == State.PENDING
 
