@@ -60,6 +60,13 @@ def key_ring(name: str) -> list[tuple[str, bytes]]:
     return ring
 
 
+def broker_url(redis_url: str) -> str:
+    """Return a Redis URL as Celery reads it: kombu calls the scheme of unix sockets and their `?db=` otherwise than redis-py does."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=").replace("&db=", "&virtual_host=")
+
+
 def database(name: str) -> dict[str, object]:
     """Return Django's dict for a postgresql:// URL; options such as `?host=/socket/dir` or `?sslmode=verify-full` are passed on."""
     url = urlsplit(secret(name))
