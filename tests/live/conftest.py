@@ -4,7 +4,7 @@ import io
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from carina_portal.embedded.layout import ROOT, cache_dir
 from carina_portal.embedded.portal import full_environment
 from carina_portal.embedded.stack import Stack
 from tests.conftest import whole_portal
-
-IMAGE = "carina-test:1"
+from tests.live.work import IMAGE, LoadImage
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def image_tar() -> bytes:
 
 
 @pytest.fixture
-def load_image(image_tar: bytes) -> Callable[..., None]:
+def load_image(image_tar: bytes) -> LoadImage:
     """Put the image onto engines: there is no registry here, and every host of a bay answers to the bay's certificates."""
 
     def load(docker: Docker, addresses: list[str]) -> None:
@@ -89,6 +88,10 @@ class CloudLook:
     def projects(self) -> set[str]:
         """Names of all projects."""
         return {project["name"] for project in self._get("projects?recursion=1")}
+
+    def bays_in(self, project: str) -> set[str]:
+        """Ids of the bays whose hosts are in the project."""
+        return {instance["config"]["user.carina.bay"] for instance in self._get(f"instances?project={project}&recursion=1")}
 
     def close(self) -> None:
         """Give back the connection."""

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -10,15 +9,15 @@ import pytest
 
 from bench.client import PortalClient
 from carina_portal.embedded.stack import Stack
-from tests.live.conftest import IMAGE, CloudLook, manage
-from tests.live.test_swarm_bay import bay, eventually, nodes, running_containers
+from tests.live.conftest import CloudLook, manage
+from tests.live.work import IMAGE, LoadImage, bay, eventually, nodes, running_containers
 
 pytestmark = [pytest.mark.live, pytest.mark.incus]
 PUBLIC_ADDRESS, PUBLIC_PORTS = "127.0.0.2", "31000-31009"
 
 
 def test_bays_survive_a_restart_of_portal_and_hosts_at_the_same_addresses(
-    client: PortalClient, portal: Stack, tmp_path: Path, load_image: Callable[..., None]
+    client: PortalClient, portal: Stack, tmp_path: Path, load_image: LoadImage
 ) -> None:
     with bay(client, hosts=2) as name:
         docker = client.bundle(name, into=tmp_path)
@@ -94,9 +93,7 @@ def test_join_tokens_and_keys_are_in_no_log_event_instance_setting_or_process_li
         assert "BEGIN PRIVATE KEY" not in json.dumps(places)
 
 
-def test_nothing_secret_is_readable_from_a_container_on_a_host(
-    client: PortalClient, tmp_path: Path, load_image: Callable[..., None]
-) -> None:
+def test_nothing_secret_is_readable_from_a_container_on_a_host(client: PortalClient, tmp_path: Path, load_image: LoadImage) -> None:
     with bay(client, hosts=1) as name:
         docker = client.bundle(name, into=tmp_path)
         load_image(docker, [client.hosts(name)[0]["address"]])

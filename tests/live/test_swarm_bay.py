@@ -1,60 +1,24 @@
 """The main job on real hosts: a bay through REST, and the real docker command with the zip's files alone."""
 
-import contextlib
 import json
-import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from bench.client import Docker, PortalClient
 from carina_portal.embedded.stack import Stack
-from tests.live.conftest import IMAGE, CloudLook, manage, pem_folder
+from tests.live.conftest import CloudLook, manage, pem_folder
+from tests.live.work import LoadImage, bay, deploy_a_stack, eventually, nodes, run_a_container, run_a_service_over_two_hosts
 
 pytestmark = [pytest.mark.live, pytest.mark.incus]
 KERNEL_HAS_IP_VS = Path("/proc/net/ip_vs").exists()
-ASK = "exec 3<>/dev/tcp/{name}/8080; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
-
-
-@contextlib.contextmanager
-def bay(client: PortalClient, *, hosts: int, **more: Any) -> Iterator[str]:
-    """A bay for the length of the block."""
-    name = f"live-{secrets.token_hex(3)}"
-    client.create(name=name, node_count=hosts, **more)
-    try:
-        client.wait(name)
-        yield name
-    finally:
-        with contextlib.suppress(RuntimeError):
-            client.delete(name)
-        client.wait_gone(name)
-
-
-def nodes(docker: Docker) -> list[str]:
-    lines = docker("node", "ls", "--format", "{{json .}}").splitlines()
-    return sorted(f"{node['Hostname']} {node['Status']} {node['ManagerStatus']}".strip() for node in map(json.loads, lines))
-
-
-def running_containers(docker: Docker, service: str) -> int:
-    states = docker("service", "ps", service, "--filter", "desired-state=running", "--format", "{{.CurrentState}}").splitlines()
-    return sum(state.startswith("Running") for state in states)
-
-
-def eventually(check: Callable[[], object], *, patience: float = 60.0) -> None:
-    """Return once `check` holds; fails with what it last said."""
-    deadline = time.monotonic() + patience
-    while not (seen := check()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {patience} s"
-        time.sleep(0.2)
 
 
 def test_a_bay_of_one_host_grows_to_three_shrinks_to_two_and_leaves_nothing_behind(
-    client: PortalClient, cloud: CloudLook, portal: Stack, tmp_path: Path, load_image: Callable[..., None]
+    client: PortalClient, cloud: CloudLook, portal: Stack, tmp_path: Path, load_image: LoadImage
 ) -> None:
     projects = cloud.projects()
     with bay(client, hosts=1) as name:
@@ -63,20 +27,7 @@ def test_a_bay_of_one_host_grows_to_three_shrinks_to_two_and_leaves_nothing_behi
         assert "Swarm: active" in docker("info")
         assert nodes(docker) == [f"{name}-1 Ready Leader"]
         load_image(docker, [host["address"] for host in client.hosts(name)])
-        assert docker("run", "--rm", IMAGE, "busybox", "echo", "hello from a container") == "hello from a container\n"
-        limits = docker(
-            "run",
-            "--rm",
-            "--memory",
-            "64m",
-            "--cpus",
-            "0.5",
-            IMAGE,
-            "bash",
-            "-c",
-            "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; true",
-        )
-        assert limits.strip() == str(64 * 1024 * 1024), "limits of containers hold"
+        run_a_container(docker)
 
         client.resize(name, 3)
         grown = client.wait(name)
@@ -97,46 +48,14 @@ def test_a_bay_of_one_host_grows_to_three_shrinks_to_two_and_leaves_nothing_behi
 
 
 def test_services_and_stacks_run_over_two_hosts_and_reach_each_other_by_name(
-    client: PortalClient, tmp_path: Path, load_image: Callable[..., None]
+    client: PortalClient, tmp_path: Path, load_image: LoadImage
 ) -> None:
     with bay(client, hosts=2) as name:
         docker = client.bundle(name, into=tmp_path)
         addresses = [host["address"] for host in client.hosts(name)]
         load_image(docker, addresses)
-        docker("network", "create", "--driver", "overlay", "--attachable", "backend")
-        docker(
-            "service", "create", "--detach", "--name", "web", "--mode", "global", "--network", "backend",
-            "--endpoint-mode", "dnsrr", "--no-resolve-image",
-            IMAGE, "busybox", "sh", "-c", "hostname >/www/index.html; exec busybox httpd -f -p 8080 -h /www",
-        )  # fmt: skip
-        eventually(lambda: running_containers(docker, "web") == 2)
-        answers = set()
-        for _ in range(12):
-            answers.add(docker("run", "--rm", "--network", "backend", IMAGE, "bash", "-c", ASK.format(name="web")).splitlines()[-1])
-        assert len(answers) == 2, "one name leads to the containers of both hosts"
-
-        compose = tmp_path / "compose.yml"
-        compose.write_text(
-            f"""
-services:
-  shop:
-    image: {IMAGE}
-    command: [busybox, httpd, -f, -p, "8080", -h, /www]
-    ports: [{{target: 8080, published: 8081, mode: host}}]
-    deploy: {{mode: global, endpoint_mode: dnsrr, resources: {{limits: {{cpus: "0.5", memory: 64M}}}}}}
-"""
-        )
-        docker("stack", "deploy", "--detach=true", "--resolve-image", "never", "--compose-file", str(compose), "shop")
-        eventually(lambda: running_containers(docker, "shop_shop") == 2)
-        for address in addresses:
-            eventually(lambda address=address: _says_hello(f"http://{address}:8081/"), patience=20)  # type: ignore[misc]
-
-
-def _says_hello(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=3).text == "hello\n"
-    except httpx.TransportError:
-        return False
+        run_a_service_over_two_hosts(docker)
+        deploy_a_stack(docker, addresses=addresses, folder=tmp_path)
 
 
 def test_only_a_valid_certificate_of_this_very_bay_is_let_in(client: PortalClient, portal: Stack, tmp_path: Path) -> None:
