@@ -12,7 +12,7 @@ from datetime import timedelta
 from apps.bays.models import Bay, Condition, Health, Host
 from apps.bays.plan import managers_of, plan_hosts, plan_network
 from apps.bays.world import World, world_of
-from apps.coes.contracts import EngineNotReady, FormCluster, NodeState
+from apps.coes.contracts import EngineNotReady, FormCluster, NodeState, QuorumLost
 from apps.common.clock import now
 from apps.hosts.contracts import HostSpec, HostState, PowerState
 from apps.hosts.tasks import sync_soon
@@ -25,7 +25,7 @@ from apps.operations.states import State
 HOSTS_AT_ONCE = 8
 PATIENCE = 2.0
 """Seconds a phase may wait inside a worker; longer waits are due times in the database."""
-LOOK_AGAIN = 0.25
+LOOK_AGAIN, LOOK_AGAIN_AT_ELECTION = 0.25, 1.0
 
 NETWORK, RETIRE, HOSTS, CLUSTER = "network", "retire", "hosts", "cluster"
 
@@ -103,11 +103,13 @@ def remove_host(run: Run, world: World, host: Host) -> None:
 
 @contextmanager
 def patiently() -> Iterator[None]:
-    """Turn "the engine does not answer yet" into a wait that costs no worker."""
+    """Turn "the engines are not that far yet" into a wait that costs no worker. An election among managers takes some ten seconds."""
     try:
         yield
     except EngineNotReady as error:
         raise NotYet(str(error), code=error.code, after=LOOK_AGAIN) from error
+    except QuorumLost as error:
+        raise NotYet(str(error), code=error.code, after=LOOK_AGAIN_AT_ELECTION) from error
 
 
 def _retire_surplus(run: Run, world: World) -> None:

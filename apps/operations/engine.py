@@ -100,7 +100,7 @@ def _attempt(*, operation: Operation, handler: Handler, lease: Lease) -> None:
             handler.execute(run)
         _end(run, handler, Outcome(state=State.SUCCEEDED, at=now()))
     except NotYet as wait:
-        _wait(run, handler, after=wait.after, code=wait.code, message=str(wait))
+        _wait(run, handler, after=wait.after, code=wait.code, message=str(wait), troubles=0)
     except CancelRequested:
         _end(run, handler, Outcome(state=State.CANCELLED, code="cancelled", message="A later request took its place.", at=now()))
     except (LeaseLost, DatabaseError):
@@ -118,13 +118,15 @@ def _trouble(run: Run, handler: Handler, error: Exception) -> None:
         log.warning("operation_trouble", code=code, error=str(error), attempt=run.operation.attempts)
     message = code_named(code="internal").title if code == "internal" else str(error)
     if transient or handler.deadline is None:
-        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(run.operation.attempts - 1, 10))
-        _wait(run, handler, after=backoff, code=code, message=message)
+        before = run.operation.troubles
+        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(before, 10))
+        _wait(run, handler, after=backoff, code=code, message=message, troubles=before + 1)
     else:
         _end(run, handler, Outcome(state=State.FAILED, code=code, message=message, at=now()))
 
 
-def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str) -> None:
+def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str, troubles: int) -> None:
+    """Give the lease back until a due time; `troubles` counts those in a row, which are tried again ever more slowly."""
     operation, moment = run.operation, now()
     due_at = moment + timedelta(seconds=after)
     if operation.deadline_at is not None and due_at > operation.deadline_at:
@@ -132,7 +134,14 @@ def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str) 
         return
     with run.lease.guard():
         Operation.objects.filter(id=operation.id).update(
-            state=State.WAITING, due_at=due_at, dispatched_at=due_at, code=code, message=message, lease_token=None, lease_expires_at=None
+            state=State.WAITING,
+            due_at=due_at,
+            dispatched_at=due_at,
+            code=code,
+            message=message,
+            troubles=troubles,
+            lease_token=None,
+            lease_expires_at=None,
         )
         if code != operation.code:
             add_event(operation=operation, code=f"waiting.{code}", message=message, level="warning")

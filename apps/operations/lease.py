@@ -14,7 +14,8 @@ import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Coalesce
 
 from apps.common.clock import now
 from apps.operations.models import Operation
@@ -39,15 +40,21 @@ def duration() -> timedelta:
 def claim(*, operation_id: uuid.UUID) -> Operation | None:
     """Take the lease of an operation that is due, or whose holder fell silent; None if it is not to be had.
 
-    One UPDATE decides (compare-and-swap); the partial unique index on running operations keeps two of one subject apart.
+    One UPDATE decides (compare-and-swap); the partial unique index on running operations keeps two of one subject apart. Time during
+    which nobody could work on it (no worker, a stopped portal) is added to its deadline.
     """
     moment = now()
+    silence = ExpressionWrapper(Value(moment) - Coalesce("lease_expires_at", "due_at"), output_field=DurationField())
     due = Q(state__in=[State.PENDING, State.WAITING], due_at__lte=moment)
     orphaned = Q(state=State.RUNNING, lease_expires_at__lt=moment)
     try:
         with transaction.atomic():
             taken = Operation.objects.filter(due | orphaned, id=operation_id).update(
-                state=State.RUNNING, lease_token=uuid.uuid4(), lease_expires_at=moment + duration(), attempts=F("attempts") + 1
+                state=State.RUNNING,
+                lease_token=uuid.uuid4(),
+                lease_expires_at=moment + duration(),
+                attempts=F("attempts") + 1,
+                deadline_at=ExpressionWrapper(F("deadline_at") + silence, output_field=DateTimeField()),
             )
             if not taken:
                 return None

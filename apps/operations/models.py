@@ -30,6 +30,7 @@ class Operation(Identified):
     phase = models.CharField(max_length=32, blank=True)
     phases = models.JSONField(default=list)
     attempts = models.PositiveIntegerField(default=0)
+    troubles = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField()
     dispatched_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)

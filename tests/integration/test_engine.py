@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models import F
 
 from apps.audit.services import Actor
 from apps.common.clock import now
@@ -211,11 +212,41 @@ def test_transient_trouble_is_tried_again_ever_more_slowly(tenant: Tenant, sent:
 def test_transient_trouble_past_the_deadline_is_a_failure_that_says_what_it_was(tenant: Tenant) -> None:
     does(fails_with(Hiccup("The cloud did not answer in 5 s.")))
     operation = submitted(tenant)
-    Operation.objects.filter(id=operation.id).update(deadline_at=now())
+    Operation.objects.filter(id=operation.id).update(deadline_at=F("due_at"))
     engine.run_operation(operation_id=operation.id)
     ended = reread(operation)
     assert (ended.state, ended.code) == (State.FAILED, "cloud_unreachable")
     assert ended.message == "Given up: The cloud did not answer in 5 s."
+
+
+def test_trouble_after_patient_waits_is_tried_again_at_once_and_not_as_if_the_waits_had_been_trouble(
+    tenant: Tenant, sent: list[tuple[uuid.UUID, float]]
+) -> None:
+    def work(run: Run) -> None:
+        if run.operation.attempts <= 6:
+            raise NotYet("Still booting.", code="engine_not_ready", after=0.25)
+        raise Hiccup("One bad answer.")
+
+    does(work)
+    operation = submitted(tenant)
+    for _ in range(7):
+        make_due(operation)
+        engine.run_operation(operation_id=operation.id)
+    assert sent[-1] == (operation.id, 0.5)
+
+
+def test_time_in_which_no_worker_ran_does_not_count_against_the_deadline(tenant: Tenant) -> None:
+    does(fails_with(NotYet("The hosts boot.", code="engine_not_ready", after=0.25)))
+    operation = submitted(tenant)
+    night = timedelta(hours=9)
+    Operation.objects.filter(id=operation.id).update(
+        state=State.RUNNING, lease_token=uuid.uuid4(), lease_expires_at=now() - night, deadline_at=now() - night + timedelta(minutes=1)
+    )
+    engine.run_operation(operation_id=operation.id)
+    waiting = reread(operation)
+    assert waiting.state == State.WAITING
+    assert waiting.deadline_at is not None
+    assert timedelta(seconds=30) < waiting.deadline_at - now() <= timedelta(minutes=1)
 
 
 def test_a_refusal_fails_at_once_but_a_handler_without_deadline_never_gives_up(tenant: Tenant) -> None:
