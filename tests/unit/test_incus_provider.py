@@ -219,10 +219,10 @@ def test_hosts_without_limits_count_by_what_they_use() -> None:
     assert (amount.vcpus, amount.memory, amount.disk) == (5, 1324, 2748)
 
 
-@pytest.mark.parametrize("settings", [{"cpu_ratio": "many"}, {"memory_ratio": "0"}, {"disk_ratio": "-1"}, {"reserved_memory_mib": "-5"}])
-def test_ratios_that_are_no_ratios_are_said(settings: dict[str, str]) -> None:
+@pytest.mark.parametrize("options", [{"cpu_ratio": "many"}, {"memory_ratio": "0"}, {"disk_ratio": "-1"}, {"reserved_memory_mib": "-5"}])
+def test_ratios_that_are_no_ratios_are_said(options: dict[str, str]) -> None:
     with pytest.raises(CloudRefused):
-        Ratios.of(settings)
+        Ratios.of(options)
 
 
 def test_names_carry_ids_and_fit() -> None:
