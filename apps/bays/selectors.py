@@ -94,7 +94,7 @@ def promised_by_cloud() -> dict[UUID, HostSize]:
     groups = (
         NodeGroup.objects.filter(bay__deleted_at=None, bay__delete_requested_at=None)
         .select_related("flavor", "bay__cloud")
-        .prefetch_related("hosts")
+        .prefetch_related(_HOSTS)
     )
     for group in groups:
         synced_at = group.bay.cloud.synced_at

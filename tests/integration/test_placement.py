@@ -1,10 +1,13 @@
 """Where hosts may go, from rows of clouds as the sync writes them."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
+from apps.bays.models import Host
 from apps.bays.selectors import promised_by_cloud
+from apps.common.clock import now
 from apps.common.errors import InvalidInput, NoRoom
 from apps.hosts.contracts import HostKind, HostSize
 from apps.hosts.models import Aggregate, Cloud, Flavor
@@ -125,6 +128,16 @@ def test_hosts_the_cloud_has_counted_itself_are_not_counted_again() -> None:
     Cloud.objects.filter(id=cloud.id).update(synced_at=last.replace(year=last.year + 1))
     cloud.aggregates.update(free_vcpus=1, free_memory_mib=1024, free_disk_gib=10)
     assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_by_cloud()).room == 1
+
+
+def test_hosts_that_were_removed_do_not_stand_for_those_that_are_still_wanted() -> None:
+    cloud, flavor = make_cloud(free=10), make_flavor()
+    bay = make_bay(make_tenant(), node_count=3)
+    long_ago = now() - timedelta(hours=1)
+    bay.hosts.filter(index=3).update(state=Host.State.REMOVED, removed_at=now())
+    bay.hosts.update(ready_at=long_ago)
+    Cloud.objects.filter(id=cloud.id).update(synced_at=now())
+    assert promised_by_cloud()[cloud.id].vcpus == flavor.vcpus, "one of three is yet to be made"
 
 
 def test_every_flavor_gets_one_offer_of_the_default_cloud_or_of_one_that_has_room() -> None:
