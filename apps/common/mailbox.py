@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import ipaddress
 import os
 import uuid
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.http import HttpRequest
 
 from apps.common.clock import now
 
@@ -42,6 +44,19 @@ class Mail:
     subject: str
     sent_at: datetime
     body: str
+
+
+def shows_mails_to(*, request: HttpRequest) -> bool:
+    """Tell whether the mails of the folder may be shown: they hold links that open accounts.
+
+    Only to somebody on this very machine (a direct connection over loopback, not through a proxy), or to the portal's operators.
+    """
+    if settings.MAIL_DIR is None:
+        return False
+    if getattr(getattr(request, "user", None), "is_staff", False):
+        return True
+    forwarded = any(header in request.headers for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"))
+    return not forwarded and ipaddress.ip_address(request.META.get("REMOTE_ADDR") or "0.0.0.0").is_loopback  # noqa: S104 - compared, not bound
 
 
 def read_mails(*, limit: int = 50) -> list[Mail]:

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from apps.accounts.models import User
+from apps.common.mailbox import shows_mails_to
 from apps.tenants.models import Tenant
 from apps.tenants.services import tenants_of
 
@@ -24,7 +25,7 @@ def portal(request: HttpRequest) -> dict[str, Any]:
     return {
         "carina_version": settings.VERSION,
         "currency": settings.CURRENCY,
-        "mailbox": settings.MAIL_DIR is not None,
+        "mailbox": SimpleLazyObject(lambda: shows_mails_to(request=request)),
         "request_id": request.META.get("carina.request_id", ""),
         "my_tenants": SimpleLazyObject(mine),
     }

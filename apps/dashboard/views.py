@@ -2,7 +2,6 @@
 
 import re
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.html import conditional_escape, format_html
@@ -13,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.models import User
 from apps.bays.estimates import usage_after
-from apps.common.mailbox import Mail, read_mails
+from apps.common.mailbox import Mail, read_mails, shows_mails_to
 from apps.tenants.context import Access
 from apps.tenants.models import Membership
 from apps.tenants.pages import tenant_page
@@ -48,14 +47,14 @@ def tenant_settings(request: HttpRequest, access: Access) -> HttpResponse:
 @require_safe
 def mails(request: HttpRequest) -> HttpResponse:
     """List the mails this stack has written; there is no such page where mails are really sent."""
-    return render(request, "dashboard/mails.html", {"mails": _mails(), "address": request.GET.get("to", "")})
+    return render(request, "dashboard/mails.html", {"mails": _mails(request), "address": request.GET.get("to", "")})
 
 
 @never_cache
 @require_safe
 def mail(request: HttpRequest, mail_id: str) -> HttpResponse:
     """Show one mail as text, with its links to click."""
-    found = next((mail for mail in _mails() if mail.id == mail_id), None)
+    found = next((mail for mail in _mails(request) if mail.id == mail_id), None)
     if found is None:
         raise Http404(_("There is no such mail (any more)."))
     return render(request, "dashboard/mail.html", {"mail": found, "body": with_links(text=found.body)})
@@ -70,7 +69,7 @@ def with_links(*, text: str) -> SafeString:
     return mark_safe("".join([*parts, conditional_escape(text[end:])]))  # noqa: S308 - every part is escaped above
 
 
-def _mails() -> list[Mail]:
-    if settings.MAIL_DIR is None:
-        raise Http404(_("This portal sends its mails; they are not shown here."))
+def _mails(request: HttpRequest) -> list[Mail]:
+    if not shows_mails_to(request=request):
+        raise Http404(_("This portal sends its mails, or shows them only on the machine it runs on."))
     return read_mails()

@@ -14,6 +14,7 @@ from django.urls import path
 from pytest_django import Settings
 from pytest_django.asserts import assertContains, assertNotContains, assertRedirects
 
+from apps.accounts.models import User
 from apps.common.mailbox import FolderBackend
 from apps.dashboard.errors import server_error
 from apps.dashboard.views import with_links
@@ -156,6 +157,22 @@ def test_mails_are_on_a_page_only_where_they_are_written_to_a_folder(client: Cli
     settings.MAIL_DIR = None
     assert client.get("/mail/").status_code == 404
     assertNotContains(client.get("/"), "Mails of this portal")
+
+
+@pytest.mark.django_db
+def test_mails_are_shown_to_nobody_from_another_machine_but_an_operator(client: Client, settings: Settings, tmp_path: Path) -> None:
+    settings.MAIL_DIR = tmp_path
+    FolderBackend().send_messages([mail.EmailMessage("Reset", "a link that opens an account", "carina@localhost", [EMAIL])])
+    page = f"/mail/{next(tmp_path.iterdir()).stem}"
+    for address in ("/mail/", page):
+        assert client.get(address).status_code == 200
+        assert client.get(address, REMOTE_ADDR="192.0.2.7").status_code == 404
+        assert client.get(address, headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 404
+    assertNotContains(client.get("/", REMOTE_ADDR="192.0.2.7"), "Mails of this portal")
+    verified_user()
+    User.objects.update(is_staff=True)
+    sign_in(client)
+    assert client.get(page, REMOTE_ADDR="192.0.2.7").status_code == 200
 
 
 def test_only_web_addresses_become_links() -> None:
