@@ -13,6 +13,9 @@ from bench.client import PortalClient
 from bench.create_bay import token_of
 from carina_portal.embedded.layout import ROOT, is_root
 from carina_portal.embedded.stack import Stack
+from tests.browser import axe, browser, page
+
+__all__ = ["axe", "browser", "page"]  # fixtures for every test below, one browser for all
 
 # A worker killed by a test is missed after this long; in production it is ten seconds.
 os.environ.setdefault("CARINA_OPERATION_LEASE_SECONDS", "4")

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from carina_portal.embedded.stack import Stack
+from tests.browser import SCREENSHOTS
 from tests.e2e import journey
-from tests.e2e.conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.live
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}

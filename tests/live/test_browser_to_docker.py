@@ -8,12 +8,10 @@ from playwright.sync_api import Page
 from bench.client import unzip
 from carina_portal.embedded.stack import Stack
 from tests.e2e import journey
-from tests.e2e.conftest import browser, page
 from tests.live.conftest import CloudLook
 from tests.live.work import LoadImage, deploy_a_stack, nodes, run_a_container, run_a_service_over_two_hosts
 
 pytestmark = [pytest.mark.live, pytest.mark.incus]
-__all__ = ["browser", "page"]
 
 
 def test_sign_up_create_download_use_resize_and_delete(

@@ -1,3 +1,5 @@
+"""One real browser for the whole test session, and a fresh visitor in it for each test."""
+
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,4 +41,4 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    return (Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text()
+    return (Path(__file__).parent / "e2e" / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text()
