@@ -10,7 +10,20 @@ from carina_portal.embedded import machine
 from carina_portal.embedded.layout import ROOT, EmbeddedError, is_root, programs_dir
 from carina_portal.embedded.terminal import Terminal
 
-PROGRAMS = {"chromium": "chromium", "zsh": "zsh", "fish": "fish", "busybox": "busybox", "dash": "dash"}
+PROGRAMS = {
+    "chromium": "chromium",
+    "zsh": "zsh",
+    "fish": "fish",
+    "busybox": "busybox",
+    "dash": "dash",
+    "unzip": "unzip",
+    "openssl": "openssl",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "ps": "procps",
+    "git": "git",
+}
 
 
 def install(*, terminal: Terminal) -> int:
