@@ -28,8 +28,9 @@ from apps.operations.models import Event, Operation
 from apps.operations.states import UNFINISHED, State
 from apps.tenants.context import Access
 from tests.doubles import memory_coe, memory_provider
+from tests.doubles.faults import Crash
 from tests.doubles.memory_coe import Engines, engines
-from tests.doubles.memory_provider import Crash, MemoryCloud, cloud_named, forget_clouds
+from tests.doubles.memory_provider import MemoryCloud, cloud_named, forget_clouds
 from tests.factories import access_for, make_cloud, make_flavor, make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)

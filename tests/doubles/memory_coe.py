@@ -9,12 +9,9 @@ An engine answers while its `MemoryHost` runs; a host made anew is an engine tha
 """
 
 import itertools
-import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import ClassVar
 
 from cryptography import x509
@@ -27,7 +24,8 @@ from apps.coes.swarm import Swarm
 from apps.common.clock import now
 from apps.hosts.contracts import PowerState
 from tests.doubles import memory_provider
-from tests.doubles.memory_provider import Fault, MemoryHost
+from tests.doubles.faults import Failing
+from tests.doubles.memory_provider import MemoryHost
 
 STEPS = ("init", "join", "leave", "role", "forget", "drain", "observe")
 
@@ -72,52 +70,20 @@ class Engine:
         return self.host.power is PowerState.RUNNING and self.host in running_hosts(ref=self.host.spec.ref)
 
 
-class Engines:
+class Engines(Failing):
     """Every engine there is. Fields may be read and written by tests, under `lock` where threads run."""
 
     def __init__(self) -> None:
-        self.lock = RLock()
+        super().__init__(steps=STEPS, by_chance=lambda _, at: EngineNotReady(f"{at} failed by chance."))
         self.clear()
 
     def clear(self) -> None:
         """Forget all engines and faults."""
         self.moving: Counter[str] = Counter()
-        self.reached: Counter[str] = Counter()
         self.silent: set[str] = set()
         self._by_host: dict[int, Engine] = {}
         self._numbers = itertools.count(1)
-        self._faults: list[Fault] = []
-        self._dice: random.Random | None = None
-        self._rate = 0.0
-
-    def fail(self, *, at: str, error: BaseException, nth: int = 1, after: bool = False) -> None:
-        """Let the `nth` next time that step `at` (see STEPS) is reached raise `error`, before its effect or `after` it."""
-        if at not in STEPS:
-            raise ValueError(f"{at!r} is no step: {', '.join(STEPS)}")
-        with self.lock:
-            self._faults.append(Fault(at=at, nth=self.reached[at] + nth, error=error, after=after))
-
-    def fail_at_random(self, *, seed: int, rate: float) -> None:
-        """From now on let every step fail with probability `rate`, half of the time after its effect; 0 ends it."""
-        with self.lock:
-            self._dice, self._rate = random.Random(seed), rate  # chance that can be repeated
-
-    @contextmanager
-    def step(self, at: str) -> Iterator[None]:
-        """The effect of a step, with what goes wrong before and after it."""
-        with self.lock:
-            self.reached[at] += 1
-            due = [fault for fault in self._faults if fault.at == at and fault.nth == self.reached[at]]
-            self._faults = [fault for fault in self._faults if fault not in due]
-            if self._dice is not None and self._dice.random() < self._rate:
-                due.append(Fault(at=at, nth=0, error=EngineNotReady(f"{at} failed by chance."), after=self._dice.random() < 0.5))
-            for fault in due:
-                if not fault.after:
-                    raise fault.error
-            yield
-            for fault in due:
-                if fault.after:
-                    raise fault.error
+        self.forget_faults()
 
     def of(self, *, node: Node, identity: ClientIdentity) -> Engine:
         """The engine that answers for `node`. Raises EngineNotReady where none does, EngineRefused for a certificate it does not accept."""

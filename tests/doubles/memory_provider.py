@@ -8,9 +8,7 @@
     cloud.fail_at_random(seed=7, rate=0.1)                                           # one step in ten fails, before or after its effect
 """
 
-import random
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +33,7 @@ from apps.hosts.contracts import (
     TenantLimits,
 )
 from apps.hosts.providers.base import CloudAccess
+from tests.doubles.faults import Failing
 
 STEPS = (
     "discover",
@@ -49,10 +48,6 @@ STEPS = (
 )
 
 
-class Crash(BaseException):
-    """The process died here: nothing that catches Exception sees it."""
-
-
 @dataclass(kw_only=True)
 class MemoryHost:
     """An instance of the cloud. `owner` is None for one that somebody else made."""
@@ -63,21 +58,11 @@ class MemoryHost:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """Raise `error` when `at` is reached for the `nth` time (counted by the cloud since it began)."""
-
-    at: str
-    nth: int
-    error: BaseException
-    after: bool
-
-
-class MemoryCloud:
+class MemoryCloud(Failing):
     """What exists outside. Every field may be read and written by tests, under `lock` where threads run."""
 
     def __init__(self) -> None:
-        self.lock = RLock()
+        super().__init__(steps=STEPS, by_chance=lambda dice, at: dice.choice((CloudUnreachable, CloudBusy))(f"{at} failed by chance."))
         self.vcpus, self.memory_mib, self.disk_gib = 1000, 1_000_000, 10_000
         self.images = {"node-swarm": {"carina.coe": "swarm", "carina.coe_version": "26.1.5"}}
         self.limitations: tuple[str, ...] = ()
@@ -86,22 +71,6 @@ class MemoryCloud:
         self.limits: dict[str, TenantLimits] = {}
         self.networks: dict[str, tuple[Owner | None, str]] = {}
         self.hosts: dict[tuple[str, str], MemoryHost] = {}
-        self.reached: Counter[str] = Counter()
-        self._faults: list[Fault] = []
-        self._dice: random.Random | None = None
-        self._rate = 0.0
-
-    def fail(self, *, at: str, error: BaseException, nth: int = 1, after: bool = False) -> None:
-        """Let the `nth` next time that step `at` (see STEPS) is reached raise `error`, before its effect or `after` it."""
-        if at not in STEPS:
-            raise ValueError(f"{at!r} is no step: {', '.join(STEPS)}")
-        with self.lock:
-            self._faults.append(Fault(at=at, nth=self.reached[at] + nth, error=error, after=after))
-
-    def fail_at_random(self, *, seed: int, rate: float) -> None:
-        """From now on let every step fail with probability `rate`, half of the time after its effect; 0 ends it."""
-        with self.lock:
-            self._dice, self._rate = random.Random(seed), rate  # chance that can be repeated
 
     def vanish(self, *, ref: str) -> None:
         """Let a host disappear as if its server had burnt down."""
@@ -118,32 +87,13 @@ class MemoryCloud:
 
     @contextmanager
     def step(self, at: str) -> Iterator[None]:
-        """The effect of a step, with what goes wrong before and after it."""
+        """A step of a cloud that may be slow, or out of reach altogether."""
         if self.latency_seconds:
             time.sleep(self.latency_seconds)
-        with self.lock:
-            if not self.reachable:
-                raise CloudUnreachable("The cloud in memory was made unreachable.")
-            self.reached[at] += 1
-            due = [fault for fault in self._faults if fault.at == at and fault.nth == self.reached[at]]
-            for fault in due:
-                self._faults.remove(fault)
-            due += self._thrown(at)
-            self._raise(due, after=False)
+        if not self.reachable:
+            raise CloudUnreachable("The cloud in memory was made unreachable.")
+        with super().step(at):
             yield
-            self._raise(due, after=True)
-
-    def _thrown(self, at: str) -> list[Fault]:
-        if self._dice is None or self._dice.random() >= self._rate:
-            return []
-        kind = self._dice.choice((CloudUnreachable, CloudBusy))
-        return [Fault(at=at, nth=0, error=kind(f"{at} failed by chance."), after=self._dice.random() < 0.5)]
-
-    @staticmethod
-    def _raise(faults: list[Fault], *, after: bool) -> None:
-        for fault in faults:
-            if fault.after is after:
-                raise fault.error
 
 
 _clouds: dict[str, MemoryCloud] = {}

@@ -7,7 +7,8 @@ import pytest
 from apps.hosts.contracts import CloudBusy, CloudUnreachable, NetworkSpec, Owner, PowerState, ProviderError
 from apps.hosts.providers.base import CloudAccess
 from tests.contracts.bays import ROOMY, Bay
-from tests.doubles.memory_provider import Crash, MemoryCloud, MemoryProvider, cloud_named, forget_clouds
+from tests.doubles.faults import Crash
+from tests.doubles.memory_provider import MemoryCloud, MemoryProvider, cloud_named, forget_clouds
 
 ACCESS = CloudAccess(name="faults", installation="c0de", settings={}, secrets={})
 
