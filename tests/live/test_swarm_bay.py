@@ -105,33 +105,39 @@ print(json.dumps([issued.ca_pem.decode(), issued.certificate_pem.decode(), issue
     return pem_folder(folder, ca=ca, certificate=certificate, key=key)
 
 
+@pytest.mark.parametrize(
+    ("number", "health", "code"),
+    [pytest.param(2, "degraded", "host_lost", id="worker"), pytest.param(1, "unreachable", "engine_not_ready", id="only manager")],
+)
 def test_a_lost_host_shows_as_lost_and_heal_replaces_it_at_the_same_address(
-    client: PortalClient, cloud: CloudLook, portal: Stack, tmp_path: Path
+    client: PortalClient, cloud: CloudLook, portal: Stack, tmp_path: Path, number: int, health: str, code: str
 ) -> None:
     with bay(client, hosts=2) as name:
         docker = client.bundle(name, into=tmp_path)
         before = {host["name"]: host["address"] for host in client.hosts(name)}
-        assert portal.incus is not None
-        lost = next(
-            item.split(" ")[1]
-            for item in cloud.everything_of(client.get(name)["id"])
-            if item.startswith("instances") and item.endswith("n2")
-        )
-        subprocess.run(
-            ["incus", "delete", "--force", "--project", _project_of(portal, lost), lost],
-            env={"INCUS_SOCKET": str(portal.incus.socket_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True,
-        )  # fmt: skip
-        eventually(lambda: client.get(name)["health"] == "degraded")
+        _destroy(portal, cloud, bay_id=client.get(name)["id"], number=number)
+        eventually(lambda: client.get(name)["health"] == health)
         states = {host["name"]: host["state"] for host in client.hosts(name)}
-        assert states == {f"{name}-1": "ready", f"{name}-2": "lost"}
+        assert states[f"{name}-{number}"] == "lost"
         reason = client.get(name)["status_reason"]
-        assert (reason["code"], reason["user_can_fix"]) == ("host_lost", True)
+        assert (reason["code"], reason["user_can_fix"]) == (code, True)
 
         client.http.post(f"bays/{name}/heal", json={}).raise_for_status()
         client.wait(name)
         assert {host["name"]: host["address"] for host in client.hosts(name)} == before
-        assert nodes(docker) == [f"{name}-1 Ready Leader", f"{name}-2 Ready"]
+        assert nodes(docker) == [f"{name}-1 Ready Leader", f"{name}-2 Ready"], "the same zip opens the healed bay"
         assert client.get(name)["health"] == "healthy"
+
+
+def _destroy(stack: Stack, cloud: CloudLook, *, bay_id: str, number: int) -> None:
+    """Delete a host behind the portal's back, as a burnt server would."""
+    assert stack.incus is not None
+    instances = [item.split(" ")[1] for item in cloud.everything_of(bay_id) if item.startswith("instances")]
+    lost = next(ref for ref in instances if ref.endswith(f"n{number}"))
+    subprocess.run(
+        ["incus", "delete", "--force", "--project", _project_of(stack, lost), lost],
+        env={"INCUS_SOCKET": str(stack.incus.socket_path), "HOME": "/tmp", "PATH": "/usr/bin:/bin"}, check=True,
+    )  # fmt: skip
 
 
 def _project_of(stack: Stack, instance: str) -> str:
