@@ -3,7 +3,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from apps.bays.observe import due_bays, observe_bay
+from apps.bays.observe import due_bays, keep_network, observe_bay
 from apps.bays.services import delete_expired_bays
 
 
@@ -18,6 +18,19 @@ def observe_all(**_: Any) -> None:
 def observe_one(*, bay_id: str, **_: Any) -> None:
     """Ask one bay how it is."""
     observe_bay(bay_id=UUID(bay_id))
+
+
+@shared_task(name="bays.keep_networks")
+def keep_networks(**_: Any) -> None:
+    """Have the network of every bay at rest looked after, each by a task of its own."""
+    for bay_id in due_bays():
+        keep_one_network.apply_async(kwargs={"bay_id": str(bay_id)}, expires=30)
+
+
+@shared_task(name="bays.keep_one_network")
+def keep_one_network(*, bay_id: str, **_: Any) -> None:
+    """Look after one bay's network."""
+    keep_network(bay_id=UUID(bay_id))
 
 
 @shared_task(name="bays.expire")

@@ -14,7 +14,7 @@ import pytest
 from django.test import override_settings
 
 from apps.bays.models import Bay, Condition, Health, Host
-from apps.bays.observe import observe_bay
+from apps.bays.observe import keep_network, observe_bay
 from apps.bays.services import create_bay, delete_bay, heal_bay, resize_bay
 from apps.bays.spec import parse_spec
 from apps.coes.base import COES
@@ -319,6 +319,19 @@ def test_without_a_free_address_range_a_bay_waits_with_the_reason_until_one_is_f
     delete_bay(access=access, reference="one")
     work()
     assert_as_asked(world, third.id, hosts=1)
+
+
+def test_a_network_that_was_lost_comes_back_by_itself_but_never_that_of_a_bay_that_is_to_go(world: MemoryCloud, access: Access) -> None:
+    bay, leaving = asked(access, name="stays", hosts=1), asked(access, name="goes", hosts=1)
+    work()
+    delete_bay(access=access, reference="goes")
+    world.networks.clear()
+    for bay_id in (bay.id, leaving.id):
+        keep_network(bay_id=bay_id)
+    assert [owner.bay for owner, _ in world.networks.values() if owner is not None] == [bay.id.hex]
+    world.reachable = False
+    keep_network(bay_id=bay.id)
+    assert Bay.objects.get(id=bay.id).condition == Condition.ACTIVE
 
 
 def test_two_bays_never_share_an_address_range(world: MemoryCloud, access: Access) -> None:

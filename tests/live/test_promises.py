@@ -69,6 +69,16 @@ def test_a_published_bay_is_reached_at_the_public_address_and_its_certificate_ca
         )
 
 
+def test_walls_that_vanished_with_a_reboot_come_back_by_themselves(client: PortalClient) -> None:
+    with bay(client, hosts=1) as name:
+        mark = client.get(name)["id"].replace("-", "")[:12]
+        table = f"carina_cb{mark}"
+        tables = ["nft", "list", "tables", "inet"]
+        assert table in subprocess.run(tables, capture_output=True, text=True, check=True).stdout
+        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
+        eventually(lambda: table in subprocess.run(tables, capture_output=True, text=True, check=True).stdout, patience=90)
+
+
 def test_join_tokens_and_keys_are_in_no_log_event_instance_setting_or_process_list(
     client: PortalClient, portal: Stack, tmp_path: Path
 ) -> None:
