@@ -14,6 +14,7 @@ from apps.common.clock import now
 from apps.hosts.contracts import PowerState, ProviderError
 from apps.operations.codes import code_named
 from apps.operations.models import Event, Operation
+from apps.operations.selectors import unfinished_of
 from apps.operations.states import UNFINISHED
 
 log = structlog.get_logger(__name__)
@@ -41,23 +42,6 @@ def observe_bay(*, bay_id: UUID) -> None:
     _write(bay=bay, hosts=hosts, members=members, powers=powers, sentence="")
 
 
-def keep_network(*, bay_id: UUID) -> None:
-    """Make one bay's network and its walls exist as they shall, if nobody changes the bay: a machine that was rebooted has lost its rules.
-
-    The bay's row stays locked meanwhile, so that a delete is accepted before (and nothing is made) or after (and all is removed).
-    """
-    with transaction.atomic():
-        rows = Bay.objects.select_for_update(of=("self",), skip_locked=True).select_related("tenant", "cloud", "authority")
-        bay = rows.filter(ALIVE, id=bay_id, condition=Condition.ACTIVE, delete_requested_at=None).first()
-        if bay is None or Operation.objects.filter(subject_id=bay_id, state__in=UNFINISHED).exists():
-            return
-        world = world_of(bay=bay)
-        try:
-            world.provider.ensure_network(world.network())
-        except ProviderError as error:
-            log.warning("network_not_kept", bay=str(bay_id), code=error.code, error=str(error))
-
-
 def _powers(world: World) -> dict[str, PowerState] | None:
     try:
         return {state.ref: state.power for state in world.provider.list_hosts(world.owner)}
@@ -69,7 +53,7 @@ def _powers(world: World) -> dict[str, PowerState] | None:
 @transaction.atomic
 def _write(*, bay: Bay, hosts: list[Host], members: list[NodeState] | None, powers: dict[str, PowerState] | None, sentence: str) -> None:
     locked = Bay.objects.select_for_update().get(id=bay.id)
-    if locked.generation != bay.generation or Operation.objects.filter(subject_id=bay.id, state__in=UNFINISHED).exists():
+    if locked.generation != bay.generation or unfinished_of(subject_id=bay.id).exists():
         return  # services lock the bay's row before they submit: what was seen is older than what is wanted now
     known = {member.hostname: member for member in members or []}
     for host in hosts:

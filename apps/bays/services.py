@@ -16,8 +16,7 @@ from apps.common.errors import Conflict, InvalidInput, PreconditionFailed
 from apps.hosts.models import Cloud
 from apps.hosts.placement import choose
 from apps.operations.engine import submit
-from apps.operations.models import Operation
-from apps.operations.states import UNFINISHED
+from apps.operations.selectors import unfinished_of
 from apps.tenants.context import Access
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
@@ -193,7 +192,7 @@ def _lock_bay(*, access: Access, reference: str, if_match: str | None) -> Bay:
 
 
 def _refuse_while_busy(bay: Bay) -> None:
-    running = Operation.objects.filter(subject_id=bay.id, state__in=UNFINISHED).order_by("-preempts").first()
+    running = unfinished_of(subject_id=bay.id).first()
     if running is not None:
         word = WORD_WHILE[running.kind]
         raise Conflict(f"The bay {bay.name} is being {word} right now ({running.progress} %); wait until that is done.", code="bay_busy")

@@ -3,8 +3,9 @@ from uuid import UUID
 
 from celery import shared_task
 
-from apps.bays.observe import due_bays, keep_network, observe_bay
+from apps.bays.observe import due_bays, observe_bay
 from apps.bays.services import delete_expired_bays
+from apps.bays.upkeep import keep_network
 
 
 @shared_task(name="bays.observe_all")

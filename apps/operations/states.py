@@ -15,4 +15,3 @@ class State(StrEnum):
 
 
 UNFINISHED = (State.PENDING, State.RUNNING, State.WAITING)
-FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)

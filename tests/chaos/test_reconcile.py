@@ -14,9 +14,10 @@ import pytest
 from django.test import override_settings
 
 from apps.bays.models import Bay, Condition, Health, Host
-from apps.bays.observe import keep_network, observe_bay
+from apps.bays.observe import observe_bay
 from apps.bays.services import create_bay, delete_bay, heal_bay, resize_bay
 from apps.bays.spec import parse_spec
+from apps.bays.upkeep import keep_network
 from apps.coes.base import COES
 from apps.coes.contracts import EngineNotReady, EngineRefused
 from apps.common.clock import now
@@ -27,7 +28,6 @@ from apps.operations import engine
 from apps.operations.models import Event, Operation
 from apps.operations.states import UNFINISHED, State
 from apps.tenants.context import Access
-from tests.doubles import memory_coe, memory_provider
 from tests.doubles.faults import Crash
 from tests.doubles.memory_coe import Engines, engines
 from tests.doubles.memory_provider import MemoryCloud, cloud_named, forget_clouds
@@ -339,5 +339,3 @@ def test_two_bays_never_share_an_address_range(world: MemoryCloud, access: Acces
     work()
     cidrs = {Bay.objects.get(id=bay.id).cidr for bay in bays}
     assert len(cidrs) == len(bays)
-    assert memory_provider.STEPS
-    assert memory_coe.STEPS
