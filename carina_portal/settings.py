@@ -114,6 +114,7 @@ CELERY_BEAT_SCHEDULE = {
     "ask active bays how they are": {"task": "bays.observe_all", "schedule": 5.0, "options": {"expires": 5}},
     "ask clouds what they have": {"task": "hosts.sync_clouds", "schedule": 30.0, "options": {"expires": 30}},
     "keep the networks of bays as they shall be": {"task": "bays.keep_networks", "schedule": 30.0, "options": {"expires": 30}},
+    "delete what bays that are gone left in clouds": {"task": "bays.sweep_clouds", "schedule": 60.0, "options": {"expires": 60}},
     "delete bays whose time is over": {"task": "bays.expire", "schedule": 30.0, "options": {"expires": 30}},
     "forget old idempotency keys": {"task": "common.forget_idempotency_keys", "schedule": 3600.0, "options": {"expires": 600}},
 }

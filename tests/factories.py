@@ -15,15 +15,18 @@ from apps.bays.models import Bay, Condition, Health, Host
 from apps.bays.plan import plan_hosts, plan_network
 from apps.bays.services import create_bay
 from apps.bays.spec import parse_spec
+from apps.coes.base import load_coe
 from apps.common.clock import now
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Aggregate, Cloud, Flavor
+from apps.hosts.providers.base import CloudAccess
 from apps.operations.models import Operation
 from apps.operations.states import State
 from apps.tenants.context import Access, access_of
 from apps.tenants.models import Membership, Tenant
 from apps.tenants.roles import Role
 from apps.tenants.tokens import create_token
+from tests.doubles.memory_provider import MemoryProvider
 
 _numbers = itertools.count(1)
 _handler = ClientHandler(enforce_csrf_checks=False)
@@ -58,8 +61,13 @@ def access_for(tenant: Tenant, user: User | None = None) -> Access:
     return access_of(user=user or owner_of(tenant), slug=tenant.slug)
 
 
+PLANNED_ON = MemoryProvider(CloudAccess(name="factories", installation="c0de", settings={}, secrets={}))
+"""A cloud that leaves the choice of networks and addresses to Carina, as Incus does."""
+
+
 def make_cloud(name: str = "local", *, free: int = 100, kind: HostKind = HostKind.CONTAINER, **more: Any) -> Cloud:
     """Return a healthy cloud with room for `free` hosts of one CPU, 1 GiB memory and 10 GiB disk."""
+    more.setdefault("images", [{"ref": load_coe(name="swarm").image, "properties": {}}])
     cloud = Cloud.objects.create(
         name=name, title=name.capitalize(), provider="incus", is_default=not Cloud.objects.filter(is_default=True).exists(),
         healthy=True, health_message="", synced_at=now(), created_at=now(), updated_at=now(), **more,
@@ -92,8 +100,8 @@ def make_bay(
 
 def activate(bay: Bay) -> Bay:
     """Bring a bay that is being created to its end and return it anew."""
-    plan_network(bay=bay)
-    plan_hosts(bay=bay, all_published=False)
+    plan_network(bay=bay, own_network=True)
+    plan_hosts(bay=bay, provider=PLANNED_ON, engine_port=2376)
     moment = now()
     bay.hosts.update(state=Host.State.READY, ready_at=moment, seen_at=moment)
     first = bay.hosts.get(index=1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy as _
 
 from apps.bays.presenters import Words
-from apps.bays.selectors import promised_by_cloud
+from apps.bays.selectors import promised_hosts
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Flavor
 from apps.hosts.placement import Offer, offers
@@ -60,7 +60,7 @@ class KindOffer:
 def kinds_on_offer() -> list[KindOffer]:
     """Return every kind of host this portal has flavors for, with what its clouds can give of them now."""
     flavors = sorted(Flavor.objects.filter(enabled=True), key=lambda flavor: (flavor.memory_mib, flavor.price_per_hour))
-    found = offers(flavors=flavors, promised=promised_by_cloud())
+    found = offers(flavors=flavors, promised=promised_hosts())
     by_kind = {kind: [offer for offer in found if offer.flavor.host_kind == kind] for kind in TRADE_OFFS}
     return [
         KindOffer(kind=kind, trade_off=TRADE_OFFS[kind], offers=mine, reason=_shared_reason(mine)) for kind, mine in by_kind.items() if mine

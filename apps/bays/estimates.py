@@ -6,12 +6,13 @@ from decimal import Decimal
 from django.conf import settings
 from django.db.models import Sum
 
-from apps.bays.models import ALIVE, NodeGroup
-from apps.bays.selectors import promised_by_cloud
+from apps.bays.models import ALIVE, Bay, NodeGroup
+from apps.bays.selectors import promised_hosts
 from apps.bays.spec import BaySpec
+from apps.coes.base import Coe, load_coe
 from apps.common.errors import CarinaError, LimitReached
 from apps.hosts.models import Flavor
-from apps.hosts.placement import choose
+from apps.hosts.placement import Needs, choose
 from apps.tenants.context import Access
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
@@ -68,23 +69,44 @@ def check_limits(*, tenant: Tenant, more_bays: int, more_hosts: int) -> None:
 def estimate_create(*, access: Access, spec: BaySpec) -> Estimate:
     """Return what creating this bay would cost and use, and whether it would be accepted. Changes nothing."""
     access.require(Permission.BAY_READ)
-    return _estimate(
-        access=access, flavor=spec.flavor, count=spec.node_count, more_hosts=spec.node_count, more_bays=1, cloud_name=spec.cloud
-    )
+    where = _Where(cloud_name=spec.cloud, needs=needs_of(coe=spec.coe))
+    return _estimate(access=access, flavor=spec.flavor, count=spec.node_count, more_hosts=spec.node_count, more_bays=1, where=where)
 
 
-def estimate_resize(*, access: Access, flavor: Flavor, count: int, before: int, cloud_name: str) -> Estimate:
-    """Return what a bay of `before` hosts would cost and use with `count` of them. Changes nothing."""
+def estimate_resize(*, access: Access, bay: Bay, count: int) -> Estimate:
+    """Return what the bay would cost and use with `count` hosts. Changes nothing."""
     access.require(Permission.BAY_READ)
-    return _estimate(access=access, flavor=flavor, count=count, more_hosts=count - before, more_bays=0, cloud_name=cloud_name)
+    where = _Where(cloud_name=bay.cloud.name, needs=needs_of(coe=load_coe(name=bay.coe)), aggregate_name=bay.aggregate)
+    return _estimate(access=access, flavor=bay.flavor, count=count, more_hosts=count - bay.node_count, more_bays=0, where=where)
 
 
-def _estimate(*, access: Access, flavor: Flavor, count: int, more_hosts: int, more_bays: int, cloud_name: str) -> Estimate:
+def needs_of(*, coe: Coe) -> Needs:
+    """Return what an orchestrator needs of the place its hosts go to."""
+    return Needs(image=coe.image, os_types=coe.os_types)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Where:
+    """Where new hosts may go; empty names leave the choice open."""
+
+    cloud_name: str
+    needs: Needs
+    aggregate_name: str = ""
+
+
+def _estimate(*, access: Access, flavor: Flavor, count: int, more_hosts: int, more_bays: int, where: _Where) -> Estimate:
     refusal, cloud, room = "", "", 0
     try:
         check_limits(tenant=access.tenant, more_bays=more_bays, more_hosts=more_hosts)
         if more_hosts > 0:
-            place = choose(flavor=flavor, count=more_hosts, cloud_name=cloud_name, promised=promised_by_cloud())
+            place = choose(
+                flavor=flavor,
+                count=more_hosts,
+                cloud_name=where.cloud_name,
+                promised=promised_hosts(),
+                needs=where.needs,
+                aggregate_name=where.aggregate_name,
+            )
             cloud, room = place.cloud.name, place.room
     except CarinaError as error:
         refusal = error.detail

@@ -147,7 +147,11 @@ class NodeGroup(models.Model):
 
 
 class Host(Identified):
-    """One machine of a bay, as the reconciler knows it. `ref` is its name in the cloud; number, address and ref outlive a replacement."""
+    """One machine of a bay, as the reconciler knows it. `ref` is its name in the cloud; number, address and ref outlive a replacement.
+
+    `address` is NULL until it is known. A host with a `published_port` shall be reachable from outside; `published_address` is where, empty
+    until the cloud has said it.
+    """
 
     class State(models.TextChoices):
         """Where it is between being wanted and being gone."""
@@ -166,7 +170,8 @@ class Host(Identified):
     index = models.PositiveIntegerField()
     ref = models.CharField(max_length=63)
     hostname = models.CharField(max_length=63)
-    address = models.GenericIPAddressField()
+    address = models.GenericIPAddressField(null=True)
+    published_address = models.CharField(max_length=253, blank=True)
     published_port = models.PositiveIntegerField(null=True)
     state = models.CharField(max_length=16, choices=State, default=State.PLANNED)
     detail = models.TextField(blank=True)
@@ -179,7 +184,11 @@ class Host(Identified):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["bay", "index"], condition=~Q(state="removed"), name="one_live_host_per_number"),
-            models.UniqueConstraint(fields=["cloud", "published_port"], condition=~Q(state="removed"), name="one_host_per_public_port"),
+            models.UniqueConstraint(
+                fields=["cloud", "published_address", "published_port"],
+                condition=~Q(state="removed") & ~Q(published_address=""),
+                name="one_host_per_public_port",
+            ),
             models.CheckConstraint(
                 condition=Q(state="removed", removed_at__isnull=False) | (~Q(state="removed") & Q(removed_at=None)),
                 name="removed_hosts_have_an_end",

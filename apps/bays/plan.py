@@ -1,4 +1,4 @@
-"""From desired to planned: which hosts a bay has on paper, their numbers, addresses and ports, and its network.
+"""From desired to planned: which hosts a bay has on paper, their numbers, the addresses and ports Carina chooses, and its network.
 
 Everything here is database only, in the transaction of a held lease; running it twice plans nothing twice.
 """
@@ -13,7 +13,9 @@ from apps.bays.models import ALIVE, Bay, Host, NodeGroup
 from apps.coes.contracts import Role
 from apps.common.clock import now
 from apps.credentials.services import create_authority
+from apps.hosts.contracts import HostAddress, Publishing
 from apps.hosts.models import Cloud
+from apps.hosts.providers.base import Provider
 
 FIRST_HOST = 10
 """Hosts of a bay start at .10 of its /24; .1 is the gateway."""
@@ -29,10 +31,10 @@ class NothingLeft(Exception):
         self.code = code
 
 
-def plan_network(*, bay: Bay) -> None:
-    """Give the bay a /24 of its own and a certificate authority, unless it has them. Raises NothingLeft."""
+def plan_network(*, bay: Bay, own_network: bool) -> None:
+    """Give the bay a certificate authority, and where it has a network of its own a /24, unless it has them. Raises NothingLeft."""
     fields = []
-    if bay.cidr is None:
+    if bay.cidr is None and own_network:
         bay.cidr = free_cidr(cloud=bay.cloud)
         fields.append("cidr")
     if bay.authority_id is None:
@@ -42,7 +44,7 @@ def plan_network(*, bay: Bay) -> None:
         bay.save(update_fields=fields)
 
 
-def plan_hosts(*, bay: Bay, all_published: bool) -> None:
+def plan_hosts(*, bay: Bay, provider: Provider, engine_port: int) -> None:
     """Insert rows for hosts that are wanted and missing, and mark the surplus (highest numbers first) as draining. Raises NothingLeft."""
     live = list(bay.hosts.exclude(state=Host.State.REMOVED).select_related("group").order_by("index"))
     taken = {host.index for host in live}
@@ -54,7 +56,21 @@ def plan_hosts(*, bay: Bay, all_published: bool) -> None:
         for _ in range(group.count - len(mine)):
             index = next(number for number in range(1, 245) if number not in taken)
             taken.add(index)
-            _insert_host(bay=bay, group=group, index=index, published=all_published or (index == 1 and bool(bay.cloud.public_address)))
+            host = _new_host(bay=bay, group=group, index=index)
+            if _is_published(bay=bay, provider=provider, index=index):
+                _publish(host, publishing=provider.publishing, engine_port=engine_port)
+            host.save()
+
+
+def note_addresses(*, hosts: Iterable[Host], addresses: Iterable[HostAddress]) -> None:
+    """Write down what the cloud reserved for hosts, where it is news."""
+    known = {address.ref: address for address in addresses}
+    for host in hosts:
+        reserved = known[host.ref]
+        published = reserved.public_address or host.published_address
+        if (host.address, host.published_address) != (reserved.address, published):
+            host.address, host.published_address = reserved.address, published
+            host.save(update_fields=["address", "published_address"])
 
 
 def free_cidr(*, cloud: Cloud) -> str:
@@ -75,7 +91,7 @@ def free_port(*, cloud: Cloud) -> int:
     """Return the lowest port of the cloud's public range that no live host has. Raises NothingLeft."""
     first, _, last = cloud.public_ports.partition("-")
     used = set(
-        Host.objects.filter(cloud=cloud, published_port__isnull=False)
+        Host.objects.filter(cloud=cloud, published_address=cloud.public_address, published_port__isnull=False)
         .exclude(state=Host.State.REMOVED)
         .values_list("published_port", flat=True)
     )
@@ -95,9 +111,8 @@ def managers_of(hosts: Iterable[Host]) -> list[Host]:
     return [host for host in hosts if host.role == Role.MANAGER]
 
 
-def _insert_host(*, bay: Bay, group: NodeGroup, index: int, published: bool) -> None:
-    network = ipaddress.ip_network(str(bay.cidr))
-    Host.objects.create(
+def _new_host(*, bay: Bay, group: NodeGroup, index: int) -> Host:
+    return Host(
         tenant=bay.tenant,
         bay=bay,
         cloud=bay.cloud,
@@ -105,7 +120,21 @@ def _insert_host(*, bay: Bay, group: NodeGroup, index: int, published: bool) -> 
         index=index,
         ref=ref_of(bay=bay, index=index),
         hostname=f"{bay.name}-{index}",
-        address=str(network[FIRST_HOST + index - 1]),
-        published_port=free_port(cloud=bay.cloud) if published else None,
+        address=str(ipaddress.ip_network(bay.cidr)[FIRST_HOST + index - 1]) if bay.cidr else None,
         created_at=now(),
     )
+
+
+def _is_published(*, bay: Bay, provider: Provider, index: int) -> bool:
+    """Whether the host is reachable from outside: all where the portal itself is outside, else the first one if users need it."""
+    if not provider.reaches_hosts_directly:
+        return True
+    users_are_outside = bool(bay.cloud.public_address) if provider.publishing == Publishing.PORTS else provider.own_networks
+    return index == 1 and users_are_outside
+
+
+def _publish(host: Host, *, publishing: Publishing, engine_port: int) -> None:
+    if publishing == Publishing.PORTS:
+        host.published_address, host.published_port = host.cloud.public_address, free_port(cloud=host.cloud)
+    else:  # the cloud says the address when it reserves it
+        host.published_port = engine_port

@@ -4,17 +4,18 @@ Safe to run twice, from the top, by anyone: nothing is derived from what an earl
 clouds only, never to the database.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import timedelta
 
+from apps.bays.leftovers import release_soon
 from apps.bays.models import Bay, Condition, Health, Host
-from apps.bays.plan import managers_of, plan_hosts, plan_network
+from apps.bays.plan import managers_of, note_addresses, plan_hosts, plan_network
 from apps.bays.world import World, world_of
 from apps.coes.contracts import EngineNotReady, FormCluster, NodeState, QuorumLost
 from apps.common.clock import now
-from apps.hosts.contracts import HostSpec, HostState, PowerState
+from apps.hosts.contracts import HostSpec, HostState, PowerState, ProviderError
 from apps.hosts.tasks import sync_soon
 from apps.operations.engine import Outcome
 from apps.operations.models import Operation
@@ -26,6 +27,11 @@ HOSTS_AT_ONCE = 8
 PATIENCE = 2.0
 """Seconds a phase may wait inside a worker; longer waits are due times in the database."""
 LOOK_AGAIN, LOOK_AGAIN_AT_ELECTION = 0.25, 1.0
+FASTEST_LOOK, SLOWEST_LOOK, LOOK_SHARE = 0.5, 5.0, 0.1
+NETWORK_SETTLED_SECONDS = 30.0
+
+ON_THE_WAY = (PowerState.STARTING, PowerState.GOING)
+"""What only time changes. A cloud that has been starting a host for too long says so by another state."""
 
 NETWORK, RETIRE, HOSTS, CLUSTER = "network", "retire", "hosts", "cluster"
 
@@ -47,14 +53,17 @@ class Ensure:
 
     def execute(self, run: Run) -> None:
         """Make network, hosts and cluster as the bay's desired columns say."""
-        bay = load_bay(run)
-        world = world_of(bay=bay)
-        with run.phase(NETWORK):
-            with run.lease.guard():
-                plan_network(bay=bay)
-                plan_hosts(bay=bay, all_published=not world.provider.reaches_hosts_directly)
-            run.alive()
-            world.provider.ensure_network(world.network())
+        world = world_of(bay=load_bay(run))
+        if not run.settled(NETWORK, for_seconds=NETWORK_SETTLED_SECONDS):
+            with run.phase(NETWORK):
+                _prepare_network(run, world)
+        try:
+            self._make(run, world)
+        except ProviderError:
+            run.unsettle(NETWORK)
+            raise
+
+    def _make(self, run: Run, world: World) -> None:
         seen = {state.ref: state for state in world.provider.list_hosts(world.owner)}
         if run.operation.kind != "bay.create":
             with run.phase(RETIRE):
@@ -79,6 +88,7 @@ class Ensure:
             )
         elif outcome.state == State.FAILED:
             bay.update(condition=Condition.ERROR, reason_code=outcome.code, reason_message=outcome.message)
+            release_soon(bay_id=operation.subject_id)
 
 
 def load_bay(run: Run) -> Bay:
@@ -92,10 +102,16 @@ def hosts_of(bay: Bay, *states: Host.State) -> list[Host]:
     return list(hosts.filter(state__in=states) if states else hosts)
 
 
+def pause(run: Run) -> float:
+    """Return after how many seconds to look at the cloud again: often at first, less often at what takes long anyway."""
+    return min(SLOWEST_LOOK, max(FASTEST_LOOK, run.age * LOOK_SHARE))
+
+
 def remove_host(run: Run, world: World, host: Host) -> None:
-    """Delete the host in the cloud and note that it is gone."""
+    """Delete the host in the cloud and note that it is gone; raises NotYet while the cloud is still at it."""
     run.alive()
-    world.provider.remove_host(world.owner, host.ref)
+    if not world.provider.remove_host(world.owner, host.ref):
+        raise NotYet(f"The cloud is still deleting {host.hostname}.", code="", after=pause(run))
     with run.lease.guard():
         host.state, host.removed_at = Host.State.REMOVED, now()
         host.save(update_fields=["state", "removed_at"])
@@ -110,6 +126,20 @@ def patiently() -> Iterator[None]:
         raise NotYet(str(error), code=error.code, after=LOOK_AGAIN) from error
     except QuorumLost as error:
         raise NotYet(str(error), code=error.code, after=LOOK_AGAIN_AT_ELECTION) from error
+
+
+def _prepare_network(run: Run, world: World) -> None:
+    """Plan what is missing on paper, then have network and addresses: certificates name addresses, so these come before any host."""
+    with run.lease.guard():
+        plan_network(bay=world.bay, own_network=world.provider.own_networks)
+        plan_hosts(bay=world.bay, provider=world.provider, engine_port=world.coe.engine_port)
+    run.alive()
+    world.provider.ensure_network(world.network())
+    hosts = hosts_of(world.bay)
+    run.alive()
+    addresses = world.provider.reserve(world.network(), [world.place(host) for host in hosts])
+    with run.lease.guard():
+        note_addresses(hosts=hosts, addresses=addresses)
 
 
 def _retire_surplus(run: Run, world: World) -> None:
@@ -136,8 +166,9 @@ def _replace_lost(run: Run, world: World, seen: dict[str, HostState]) -> None:
         state = seen.get(host.ref)
         if state is not None and state.power != PowerState.STOPPED:
             run.alive()
+            if not world.provider.remove_host(world.owner, host.ref, keep_place=True):
+                raise NotYet(f"The cloud is still deleting {host.hostname}.", code="", after=pause(run))
             run.event(code="host.replaced", message=f"Host {host.hostname} is replaced at the same address", level="warning")
-            world.provider.remove_host(world.owner, host.ref)
             seen.pop(host.ref)
         with run.lease.guard():
             host.state, host.detail, host.node_id = Host.State.PLANNED, "", ""
@@ -145,26 +176,31 @@ def _replace_lost(run: Run, world: World, seen: dict[str, HostState]) -> None:
 
 
 def _start_hosts(run: Run, world: World, seen: dict[str, HostState]) -> None:
+    """Have the cloud start what does not run; raises NotYet until it says that all run."""
     wanted = hosts_of(world.bay)
-    running = {ref for ref, state in seen.items() if state.power == PowerState.RUNNING}
-    missing = [host for host in wanted if host.ref not in running or host.state == Host.State.PLANNED]
-    if not missing:
-        return
-    run.step(
-        phase=HOSTS, done=len(wanted) - len(missing), total=len(wanted), detail=f"{len(wanted) - len(missing)} of {len(wanted)} started"
-    )
+    powers = {host.ref: seen[host.ref].power if host.ref in seen else None for host in wanted}
+    missing = [host for host in wanted if powers[host.ref] not in {*ON_THE_WAY, PowerState.RUNNING} or host.state == Host.State.PLANNED]
     specs = {host.ref: world.host(host) for host in missing}
 
     def start(spec: HostSpec) -> HostState:
         run.alive()
         return world.provider.ensure_host(spec)
 
+    _say_started(run, powers)
     with ThreadPoolExecutor(max_workers=HOSTS_AT_ONCE, thread_name_prefix="host") as pool:
         futures: dict[Future[HostState], Host] = {pool.submit(start, specs[host.ref]): host for host in missing}
-        for done, future in enumerate(as_completed(futures), start=len(wanted) - len(missing) + 1):
-            future.result()
+        for future in as_completed(futures):
+            powers[futures[future].ref] = future.result().power
             _note_started(run, futures[future])
-            run.step(phase=HOSTS, done=done, total=len(wanted), detail=f"{done} of {len(wanted)} started")
+            _say_started(run, powers)
+    waiting = [host.hostname for host in wanted if powers[host.ref] != PowerState.RUNNING]
+    if waiting:
+        raise NotYet(f"The cloud is still starting {', '.join(waiting)}.", code="", after=pause(run))
+
+
+def _say_started(run: Run, powers: Mapping[str, PowerState | None]) -> None:
+    running = sum(power == PowerState.RUNNING for power in powers.values())
+    run.step(phase=HOSTS, done=running, total=len(powers), detail=f"{running} of {len(powers)} started")
 
 
 def _note_started(run: Run, host: Host) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from apps.bays.models import Bay, Condition, Health, Host
-from apps.bays.reconcile import HOSTS_AT_ONCE, load_bay
+from apps.bays.reconcile import HOSTS_AT_ONCE, load_bay, pause
 from apps.bays.world import World, world_of
 from apps.common.clock import now
 from apps.hosts.tasks import sync_soon
@@ -65,12 +65,18 @@ class Remove:
 
 
 def _remove_hosts(run: Run, world: World) -> None:
-    refs = [state.ref for state in world.provider.list_hosts(world.owner)]
+    """Delete every host it knows of, and those only planned: their places may be reserved. Raises NotYet until all are gone."""
+    planned = Host.objects.filter(bay=world.bay).exclude(state=Host.State.REMOVED).values_list("ref", flat=True)
+    refs = sorted({state.ref for state in world.provider.list_hosts(world.owner)} | set(planned))
 
-    def remove(ref: str) -> None:
+    def remove(ref: str) -> bool:
         run.alive()
-        world.provider.remove_host(world.owner, ref)
+        return world.provider.remove_host(world.owner, ref)
 
+    gone = 0
     with ThreadPoolExecutor(max_workers=HOSTS_AT_ONCE, thread_name_prefix="host") as pool:
-        for done, _ in enumerate(pool.map(remove, refs), start=1):
-            run.step(phase=HOSTS, done=done, total=len(refs), detail=f"{done} of {len(refs)} deleted")
+        for is_gone in pool.map(remove, refs):
+            gone += is_gone
+            run.step(phase=HOSTS, done=gone, total=len(refs), detail=f"{gone} of {len(refs)} deleted")
+    if gone < len(refs):
+        raise NotYet(f"The cloud is still deleting {len(refs) - gone} of {len(refs)} hosts.", code="", after=pause(run))

@@ -4,11 +4,11 @@ import uuid
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from apps.bays.models import ALIVE, STATUS_WHILE, Bay, Condition, Host, NodeGroup
 from apps.common.errors import NotFound
-from apps.hosts.contracts import HostSize
+from apps.hosts.placement import Promise
 from apps.operations.models import Event, Operation
 from apps.operations.states import UNFINISHED
 from apps.tenants.context import Access
@@ -88,26 +88,27 @@ def events_of(*, bay: Bay) -> QuerySet[Event]:
     return bay.tenant.events.filter(subject_id=bay.id).order_by("-at", "-id")
 
 
-def promised_by_cloud() -> dict[UUID, HostSize]:
-    """Return what accepted bays will still ask of each cloud: hosts wanted that its last look cannot have counted yet."""
-    promised: dict[UUID, HostSize] = {}
+def promised_hosts() -> list[Promise]:
+    """Return what accepted bays will still ask of clouds: hosts wanted that the cloud's last look cannot have counted yet.
+
+    A bay that could not be made and is not being tried again wants nothing until somebody tries again.
+    """
+    unfinished = Operation.objects.filter(subject_id=OuterRef("bay_id"), state__in=UNFINISHED)
+    given_up = Q(bay__condition=Condition.ERROR, bay__observed_generation=0) & ~Exists(unfinished)
     groups = (
         NodeGroup.objects.filter(bay__deleted_at=None, bay__delete_requested_at=None)
+        .exclude(given_up)
         .select_related("flavor", "bay__cloud")
         .prefetch_related(_HOSTS)
     )
+    promised = []
     for group in groups:
         synced_at = group.bay.cloud.synced_at
         counted = sum(1 for host in group.hosts.all() if host.ready_at is not None and synced_at is not None and host.ready_at < synced_at)
-        missing = max(0, group.count - counted)
-        before = promised.get(group.bay.cloud_id, HostSize(vcpus=0, memory_mib=0, disk_gib=0, processes=0))
-        size = group.flavor.size
-        promised[group.bay.cloud_id] = HostSize(
-            vcpus=before.vcpus + missing * size.vcpus,
-            memory_mib=before.memory_mib + missing * size.memory_mib,
-            disk_gib=before.disk_gib + missing * size.disk_gib,
-            processes=0,
-        )
+        if group.count > counted:
+            promised.append(
+                Promise(cloud_id=group.bay.cloud_id, aggregate=group.bay.aggregate, size=group.flavor.size, count=group.count - counted)
+            )
     return promised
 
 

@@ -6,10 +6,11 @@ Nothing here talks to a cloud. What is accepted here is carried out by the recon
 from django.db import IntegrityError, transaction
 
 from apps.audit.services import Actor, record
-from apps.bays.estimates import check_limits
+from apps.bays.estimates import check_limits, needs_of
 from apps.bays.models import ALIVE, Bay, NodeGroup
-from apps.bays.selectors import get_bay, promised_by_cloud
+from apps.bays.selectors import get_bay, promised_hosts
 from apps.bays.spec import BaySpec, parse_count, parse_name
+from apps.coes.base import load_coe
 from apps.coes.contracts import Role
 from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput, PreconditionFailed
@@ -82,7 +83,14 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
         return bay
     if more > 0:
         check_limits(tenant=tenant, more_bays=0, more_hosts=more)
-        choose(flavor=bay.flavor, count=more, cloud_name=bay.cloud.name, promised=promised_by_cloud())
+        choose(
+            flavor=bay.flavor,
+            count=more,
+            cloud_name=bay.cloud.name,
+            promised=promised_hosts(),
+            needs=needs_of(coe=load_coe(name=bay.coe)),
+            aggregate_name=bay.aggregate,
+        )
     before = bay.node_count
     bay.groups.filter(role=Role.WORKER).update(count=count - managers)
     _bump(bay)
@@ -175,7 +183,9 @@ def etag_of(*, bay: Bay) -> str:
 
 
 def _place(spec: BaySpec) -> tuple[Cloud, str]:
-    found = choose(flavor=spec.flavor, count=spec.node_count, cloud_name=spec.cloud, promised=promised_by_cloud())
+    found = choose(
+        flavor=spec.flavor, count=spec.node_count, cloud_name=spec.cloud, promised=promised_hosts(), needs=needs_of(coe=spec.coe)
+    )
     return found.cloud, found.aggregate.name if found.aggregate else ""
 
 

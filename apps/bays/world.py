@@ -7,11 +7,12 @@ from django.conf import settings
 
 from apps.bays.models import Bay, Host
 from apps.coes.base import Coe, load_coe
-from apps.coes.contracts import ClientIdentity, Node, ServerIdentity
+from apps.coes.contracts import ClientIdentity, Node, Role, ServerIdentity
 from apps.credentials.models import CertificateAuthority
 from apps.credentials.services import issue_server_certificate, portal_identity
 from apps.hosts.clouds import provider_of
-from apps.hosts.contracts import HostKind, HostSpec, NetworkSpec, Owner, Publication, TenantLimits
+from apps.hosts.contracts import HostKind, HostPlace, HostSpec, NetworkSpec, Owner, Publication, Publishing, TenantLimits
+from apps.hosts.matching import cloud_flavor_of
 from apps.hosts.providers.base import Provider
 from apps.tenants.models import Tenant
 
@@ -36,21 +37,31 @@ class World:
 
     def network(self) -> NetworkSpec:
         """The bay's network as it shall be."""
-        return NetworkSpec(owner=self.owner, cidr=str(self.bay.cidr), limits=ceiling_of(tenant=self.bay.tenant))
+        return NetworkSpec(owner=self.owner, cidr=self.bay.cidr or "", limits=ceiling_of(tenant=self.bay.tenant))
+
+    def place(self, host: Host) -> HostPlace:
+        """What is set aside for a host before it is made. Managers decide together, so that losing a server must not lose several."""
+        by_address = self.provider.publishing == Publishing.ADDRESSES
+        return HostPlace(
+            ref=host.ref,
+            hostname=host.hostname,
+            address=host.address or "",
+            public=by_address and host.published_port is not None,
+            spread=self._spreads(host),
+        )
 
     def host(self, host: Host) -> HostSpec:
-        """A host as it shall be made, with a fresh certificate for its engine; `hostname` and addresses are those of the row."""
-        public = self.bay.cloud.public_address
-        publication = (
-            Publication(address=public, port=host.published_port, host_port=self.coe.engine_port)
-            if host.published_port is not None
-            else None
-        )
+        """A host as it shall be made, with a fresh certificate for its engine; `hostname` and addresses are those of the row.
+
+        Raises FlavorMissing where the cloud no longer has a flavor for it.
+        """
+        publication = self._publication(host)
+        address = address_of(host)
         issued = issue_server_certificate(
             authority=self.authority,
             hostname=host.hostname,
             dns_names=("localhost",),
-            addresses=[host.address, "127.0.0.1", *([public] if publication else [])],
+            addresses=[address, "127.0.0.1", *([publication.address] if publication else [])],
         )
         identity = ServerIdentity(ca_pem=issued.ca_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
         return HostSpec(
@@ -60,20 +71,22 @@ class World:
             kind=HostKind(host.group.flavor.host_kind),
             image=self.coe.image,
             size=host.group.flavor.size,
-            cidr=str(self.bay.cidr),
-            address=host.address,
+            cidr=self.bay.cidr or "",
+            address=address,
             publication=publication,
             aggregate=self.bay.aggregate,
+            flavor=cloud_flavor_of(cloud=self.bay.cloud, flavor=host.group.flavor, aggregate=self.bay.aggregate),
+            spread=self._spreads(host),
             files=self.coe.host_files(hostname=host.hostname, role=host.role, identity=identity),
         )
 
     def node(self, host: Host) -> Node:
         """A host as its engine is reached from here."""
         if self.provider.reaches_hosts_directly or host.published_port is None:
-            reach = (host.address, self.coe.engine_port)
+            reach = (address_of(host), self.coe.engine_port)
         else:
-            reach = (self.bay.cloud.public_address, host.published_port)
-        return Node(ref=host.ref, hostname=host.hostname, role=host.role, address=host.address, reach=reach)
+            reach = (host.published_address, host.published_port)
+        return Node(ref=host.ref, hostname=host.hostname, role=host.role, address=address_of(host), reach=reach)
 
     def nodes(self, hosts: Sequence[Host]) -> list[Node]:
         """The same for several."""
@@ -88,8 +101,23 @@ class World:
         """Where users' clients connect: the published port where there is one, else the first manager's own address."""
         for host in hosts:
             if host.published_port is not None:
-                return f"tcp://{self.bay.cloud.public_address}:{host.published_port}"
+                return f"tcp://{host.published_address}:{host.published_port}"
         return f"tcp://{hosts[0].address}:{self.coe.engine_port}" if hosts else ""
+
+    def _spreads(self, host: Host) -> bool:
+        return host.role == Role.MANAGER and host.group.count > 1
+
+    def _publication(self, host: Host) -> Publication | None:
+        if host.published_port is None:
+            return None
+        return Publication(address=host.published_address, port=host.published_port, host_port=self.coe.engine_port)
+
+
+def address_of(host: Host) -> str:
+    """Return the host's address inside the bay, which planning or the cloud has chosen before anything is asked of it."""
+    if host.address is None:
+        raise RuntimeError(f"The host {host.hostname} has no address yet.")
+    return host.address
 
 
 def world_of(*, bay: Bay) -> World:

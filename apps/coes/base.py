@@ -39,6 +39,8 @@ class Coe(Protocol):
     title: ClassVar[str]
     sentence: ClassVar[str]
     image: ClassVar[str]
+    os_types: ClassVar[tuple[str, ...]]
+    """Operating systems of aggregates (their metadata `os_type`; `linux` where they have none) that it can use."""
     engine_port: ClassVar[int]
     manager_counts: ClassVar[tuple[int, ...]]
     versions: ClassVar[tuple[CoeVersion, ...]]

@@ -2,6 +2,8 @@
 
 import json
 import threading
+from dataclasses import asdict
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -52,6 +54,7 @@ def save_cloud(
     is_default: bool,
     public_address: str,
     public_ports: str,
+    region: str = "",
 ) -> Cloud:
     """Insert or change the cloud `name`; an empty `secrets` keeps those it has. The first cloud becomes the default."""
     moment = now()
@@ -60,6 +63,7 @@ def save_cloud(
         is_default = is_default or not Cloud.objects.exclude(id=cloud.id).filter(is_default=True).exists()
         if is_default:
             Cloud.objects.exclude(id=cloud.id).filter(is_default=True).update(is_default=False)
+        cloud.region = region
         cloud.title, cloud.provider, cloud.settings, cloud.updated_at = title, provider, options, moment
         cloud.is_default, cloud.public_address, cloud.public_ports = is_default, public_address, public_ports
         if secrets:
@@ -70,18 +74,19 @@ def save_cloud(
 
 def sync_cloud(*, cloud: Cloud) -> bool:
     """Look at the cloud and write down its health, aggregates and room; return whether it answered."""
+    asked_at = now()
     try:
         facts = provider_of(cloud=cloud).discover()
     except ProviderError as error:
         log.warning("cloud_not_synced", cloud=cloud.name, code=error.code, error=str(error))
         Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message=str(error))
         return False
-    _write_facts(cloud=cloud, facts=facts)
+    _write_facts(cloud=cloud, facts=facts, asked_at=asked_at)
     return True
 
 
 @transaction.atomic
-def _write_facts(*, cloud: Cloud, facts: CloudFacts) -> None:
+def _write_facts(*, cloud: Cloud, facts: CloudFacts, asked_at: datetime) -> None:
     Cloud.objects.filter(id=cloud.id).update(
         healthy=True,
         health_message="",
@@ -89,8 +94,13 @@ def _write_facts(*, cloud: Cloud, facts: CloudFacts) -> None:
         unavailable={str(kind): reason for kind, reason in facts.unavailable.items()},
         limitations=list(facts.limitations),
         used_cidrs=list(facts.used_cidrs),
-        images=[{"ref": image.ref, "properties": image.properties} for image in facts.images],
-        synced_at=now(),
+        images=[asdict(image) for image in facts.images],
+        flavors=None if facts.flavors is None else [asdict(flavor) for flavor in facts.flavors],
+        quota=None if facts.quota is None else asdict(facts.quota),
+        networks=list(facts.networks),
+        volumes=facts.volumes,
+        warnings=list(facts.warnings),
+        synced_at=asked_at,
     )
     seen = set()
     for info in facts.aggregates:
@@ -102,6 +112,7 @@ def _write_facts(*, cloud: Cloud, facts: CloudFacts) -> None:
             "free_vcpus": info.free_vcpus,
             "free_memory_mib": info.free_memory_mib,
             "free_disk_gib": info.free_disk_gib,
+            "machines": [asdict(machine) for machine in info.machines],
         }
         row, _ = Aggregate.objects.update_or_create(
             cloud=cloud, name=info.name, host_kind=info.host_kind, defaults={"metadata": info.metadata, **numbers}

@@ -11,14 +11,17 @@ KINDS = [(kind.value, {"container": "Container", "vm": "Virtual machine", "barem
 
 
 class Cloud(Identified):
-    """A place hosts come from. The operator writes the upper half, the sync the observed lower half.
+    """A place hosts come from: one region of one cloud. The operator writes the upper half, the sync the observed lower half.
 
     `settings` are plain options of the provider; secrets (client keys, passwords) are encrypted by the vault as one JSON text.
+    `flavors`, `quota` and `networks` are what the cloud itself has (`CloudFacts`), `flavors` NULL where hosts may have any size.
+    `strays` names bays that have something in the cloud and no row here: nobody but the operator may delete them.
     """
 
     name = models.CharField(max_length=40, unique=True)
     title = models.CharField(max_length=80)
     provider = models.CharField(max_length=16)
+    region = models.CharField(max_length=80, blank=True)
     settings = models.JSONField(default=dict)
     secrets_encrypted = models.TextField(blank=True)
     enabled = models.BooleanField(default=True)
@@ -35,6 +38,12 @@ class Cloud(Identified):
     limitations = ArrayField(models.CharField(max_length=40), default=list)
     used_cidrs = ArrayField(models.CharField(max_length=43), default=list)
     images = models.JSONField(default=list)
+    flavors = models.JSONField(null=True)
+    quota = models.JSONField(null=True)
+    networks = ArrayField(models.CharField(max_length=255), default=list)
+    volumes = models.BooleanField(default=False)
+    warnings = models.JSONField(default=list)
+    strays = models.JSONField(default=list)
     synced_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -45,7 +54,10 @@ class Cloud(Identified):
 
 
 class Aggregate(Identified):
-    """A set of servers of a cloud for one kind of host, as last seen; numbers are totals and what is free. Written by the sync."""
+    """A set of servers of a cloud for one kind of host, as last seen; numbers are totals and what is free. Written by the sync.
+
+    `machines` are its servers one by one (`MachineInfo` as JSON), empty where the cloud does not tell.
+    """
 
     cloud = models.ForeignKey(Cloud, on_delete=models.CASCADE, related_name="aggregates")
     name = models.CharField(max_length=255)
@@ -58,6 +70,7 @@ class Aggregate(Identified):
     free_vcpus = models.PositiveIntegerField()
     free_memory_mib = models.PositiveBigIntegerField()
     free_disk_gib = models.PositiveBigIntegerField()
+    machines = models.JSONField(default=list)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["cloud", "name", "host_kind"], name="one_aggregate_per_name_and_kind")]
@@ -75,6 +88,7 @@ class Flavor(Identified):
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
     processes = models.PositiveIntegerField(default=4096)
+    volume_gib = models.PositiveIntegerField(default=0, help_text="block volume for the engine's data, in GiB; 0 keeps it on the disk")
     price_per_hour = models.DecimalField(max_digits=10, decimal_places=5)
     extra_specs = models.JSONField(default=dict, blank=True)
     enabled = models.BooleanField(default=True)
@@ -91,4 +105,6 @@ class Flavor(Identified):
     @property
     def size(self) -> HostSize:
         """What one host of this flavor may use."""
-        return HostSize(vcpus=self.vcpus, memory_mib=self.memory_mib, disk_gib=self.disk_gib, processes=self.processes)
+        return HostSize(
+            vcpus=self.vcpus, memory_mib=self.memory_mib, disk_gib=self.disk_gib, processes=self.processes, volume_gib=self.volume_gib
+        )

@@ -48,6 +48,16 @@ CODES: dict[str, Code] = {
         advice="Delete a bay you no longer need, or ask the operator to raise the limit, then try again.",
         user_can_fix=True,
     ),
+    "flavor_missing": Code(
+        title="The cloud no longer has a flavor for these hosts.",
+        advice="Choose another flavor; the operator of this portal sees on the cloud's page which one is missing.",
+        user_can_fix=True,
+    ),
+    "host_failed": Code(
+        title="The cloud could not start a host.",
+        advice="Carina deletes what is left of it and asks again by itself; if the bay ends as an error, heal it, or ask the operator.",
+        user_can_fix=False,
+    ),
     "image_missing": Code(
         title="The node image is not in the cloud.",
         advice="The operator of this portal must import it; try again after that.",

@@ -58,7 +58,24 @@ class Run:
         if phase["state"] != "done":
             started = phase["started_at"]
             phase.update(state="done", seconds=_seconds_since(started), detail="")
+        phase["checked_at"] = now().isoformat()
+        self._write(phase=name)
+
+    def settled(self, name: str, *, for_seconds: float) -> bool:
+        """Whether phase `name` ended well less than `for_seconds` ago: an attempt that waits for something else need not look again."""
+        checked = self._entry(name).get("checked_at")
+        return checked is not None and _seconds_since(checked) < for_seconds
+
+    def unsettle(self, name: str) -> None:
+        """Have the next attempt look at phase `name` again: something that came after it did not go as it should."""
+        if self._entry(name).pop("checked_at", None) is not None:
             self._write(phase=name)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the operation was first begun."""
+        started = self.operation.started_at
+        return (now() - started).total_seconds() if started else 0.0
 
     def step(self, *, phase: str, done: int, total: int, detail: str) -> None:
         """Note that `done` of `total` parts of the running phase are there; `detail` is a few words such as "2 of 3 hosts started"."""

@@ -129,6 +129,7 @@ class MemoryCoe(Swarm):
     """Swarm's texts and files over engines in memory."""
 
     image: ClassVar[str] = "node-swarm"
+    os_types: ClassVar[tuple[str, ...]] = ("linux",)
 
     @override
     def form_cluster(self, order: FormCluster) -> list[NodeState]:

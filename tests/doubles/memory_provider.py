@@ -9,7 +9,7 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import RLock
@@ -20,7 +20,9 @@ from apps.hosts.contracts import (
     CloudFacts,
     CloudRefused,
     CloudUnreachable,
+    HostAddress,
     HostKind,
+    HostPlace,
     HostSpec,
     HostState,
     ImageInfo,
@@ -29,6 +31,7 @@ from apps.hosts.contracts import (
     NoCapacity,
     Owner,
     PowerState,
+    Publishing,
     QuotaExceeded,
     TenantLimits,
 )
@@ -38,6 +41,7 @@ from tests.doubles.faults import Failing
 STEPS = (
     "discover",
     "ensure_network",
+    "reserve",
     "ensure_host.create",
     "ensure_host.push",
     "ensure_host.start",
@@ -45,6 +49,7 @@ STEPS = (
     "remove_host",
     "remove_network",
     "leftovers",
+    "owners",
 )
 
 
@@ -55,6 +60,7 @@ class MemoryHost:
     spec: HostSpec
     owner: Owner | None
     power: PowerState = PowerState.STOPPED
+    looks_left: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -68,6 +74,8 @@ class MemoryCloud(Failing):
         self.limitations: tuple[str, ...] = ()
         self.reachable = True
         self.latency_seconds = 0.0
+        self.slow_starts = 0
+        """How many looks at a host it takes until it runs, and at a deleted one until it is gone; 0 is at once."""
         self.limits: dict[str, TenantLimits] = {}
         self.networks: dict[str, tuple[Owner | None, str]] = {}
         self.hosts: dict[tuple[str, str], MemoryHost] = {}
@@ -84,6 +92,19 @@ class MemoryCloud(Failing):
             for (_, name), host in self.hosts.items():
                 if name == ref:
                     host.power = PowerState.STOPPED
+
+    def look(self, owner: Owner, *, ref: str = "") -> bool:
+        """Let one look's worth of time pass for the owner's hosts (or the one); return whether the one is gone."""
+        for key, host in list(self.hosts.items()):
+            if host.owner != owner or ref not in {"", key[1]} or host.power not in {PowerState.STARTING, PowerState.GOING}:
+                continue
+            if host.looks_left > 0:
+                host.looks_left -= 1
+            elif host.power is PowerState.STARTING:
+                host.power = PowerState.RUNNING
+            else:
+                del self.hosts[key]
+        return all(key[1] != ref or host.owner != owner for key, host in self.hosts.items())
 
     @contextmanager
     def step(self, at: str) -> Iterator[None]:
@@ -116,9 +137,12 @@ class MemoryProvider:
     """The port over a `MemoryCloud`."""
 
     reaches_hosts_directly = True
+    own_networks = True
+    publishing = Publishing.PORTS
 
     def __init__(self, access: CloudAccess) -> None:
         self.cloud = cloud_named(name=access.name)
+        self._installation = access.installation
 
     def discover(self) -> CloudFacts:
         cloud = self.cloud
@@ -153,33 +177,44 @@ class MemoryProvider:
             self.cloud.limits[project_name(spec.owner)] = spec.limits
             self.cloud.networks[network_name(spec.owner)] = (spec.owner, spec.cidr)
 
+    def reserve(self, spec: NetworkSpec, places: Sequence[HostPlace]) -> list[HostAddress]:
+        with self.cloud.step("reserve"):
+            del spec
+            return [HostAddress(ref=place.ref, address=place.address) for place in places]
+
     def ensure_host(self, spec: HostSpec) -> HostState:
         key = (project_name(spec.owner), spec.ref)
         if key not in self.cloud.hosts:
             with self.cloud.step("ensure_host.create"):
                 self._create(spec)
         host = self._own(spec)
-        if host.power is not PowerState.RUNNING:
+        if host.power not in {PowerState.RUNNING, PowerState.STARTING}:
             with self.cloud.step("ensure_host.push"):
                 self._own(spec).files = {file.path: file.content for file in spec.files}
             with self.cloud.step("ensure_host.start"):
-                self._own(spec).power = PowerState.RUNNING
+                self._own(spec).looks_left = self.cloud.slow_starts
+                self._own(spec).power = PowerState.STARTING if self.cloud.slow_starts else PowerState.RUNNING
         host.spec = replace(host.spec, publication=spec.publication)
         return HostState(ref=spec.ref, power=host.power, address=host.spec.address)
 
     def list_hosts(self, owner: Owner) -> list[HostState]:
         with self.cloud.step("list_hosts"):
+            self.cloud.look(owner)
             return [
                 HostState(ref=ref, power=host.power, address=host.spec.address)
                 for (_, ref), host in self.cloud.hosts.items()
                 if host.owner == owner
             ]
 
-    def remove_host(self, owner: Owner, ref: str) -> None:
+    def remove_host(self, owner: Owner, ref: str, *, keep_place: bool = False) -> bool:
         with self.cloud.step("remove_host"):
+            del keep_place
             host = self.cloud.hosts.get((project_name(owner), ref))
-            if host is not None and host.owner == owner:
-                del self.cloud.hosts[project_name(owner), ref]
+            if host is None or host.owner != owner:
+                return True
+            if host.power is not PowerState.GOING:
+                host.power, host.looks_left = PowerState.GOING, self.cloud.slow_starts
+            return self.cloud.look(owner, ref=ref)
 
     def remove_network(self, owner: Owner) -> None:
         with self.cloud.step("remove_network"):
@@ -197,6 +232,12 @@ class MemoryProvider:
             return [f"host {ref}" for (_, ref), host in self.cloud.hosts.items() if host.owner == owner] + [
                 f"network {name}" for name, (other, _) in self.cloud.networks.items() if other == owner
             ]
+
+    def owners(self) -> list[Owner]:
+        with self.cloud.step("owners"):
+            owners = {host.owner for host in self.cloud.hosts.values()} | {owner for owner, _ in self.cloud.networks.values()}
+            mine = [owner for owner in owners if owner is not None and owner.installation == self._installation]
+            return sorted(mine, key=lambda owner: owner.bay)
 
     def diagnose(self, owner: Owner, ref: str) -> str:
         host = self.cloud.hosts.get((project_name(owner), ref))

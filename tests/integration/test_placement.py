@@ -1,21 +1,20 @@
 """Where hosts may go, from rows of clouds as the sync writes them."""
 
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 
 from apps.bays.models import Host
-from apps.bays.selectors import promised_by_cloud
+from apps.bays.selectors import promised_hosts
 from apps.common.clock import now
 from apps.common.errors import InvalidInput, NoRoom
-from apps.hosts.contracts import HostKind, HostSize
+from apps.hosts.contracts import HostKind
 from apps.hosts.models import Aggregate, Cloud, Flavor
-from apps.hosts.placement import choose, offer, offers, usable_clouds
+from apps.hosts.placement import Promise, choose, offer, offers, usable_clouds
 from tests.factories import make_bay, make_cloud, make_flavor, make_tenant
 
 pytestmark = pytest.mark.django_db
-NOTHING: dict[UUID, HostSize] = {}
+NOTHING: list[Promise] = []
 
 
 def add_aggregate(cloud: Cloud, name: str, *, free: int, metadata: dict[str, str]) -> Aggregate:
@@ -116,28 +115,30 @@ def test_what_accepted_bays_will_still_ask_for_is_not_offered_twice() -> None:
     flavor = make_flavor()
     tenant = make_tenant()
     make_bay(tenant, "web", node_count=4, active=False)
-    assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_by_cloud()).room == 1
+    assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_hosts()).room == 1
 
 
 def test_hosts_the_cloud_has_counted_itself_are_not_counted_again() -> None:
     cloud, flavor = make_cloud(free=5), make_flavor()
     bay = make_bay(make_tenant(), "web", node_count=4)
-    assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_by_cloud()).room == 1
+    assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_hosts()).room == 1
     last = bay.hosts.latest("ready_at").ready_at
     assert last is not None
     Cloud.objects.filter(id=cloud.id).update(synced_at=last.replace(year=last.year + 1))
     cloud.aggregates.update(free_vcpus=1, free_memory_mib=1024, free_disk_gib=10)
-    assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_by_cloud()).room == 1
+    assert offer(flavor=flavor, cloud=usable_clouds()[0], promised=promised_hosts()).room == 1
 
 
 def test_hosts_that_were_removed_do_not_stand_for_those_that_are_still_wanted() -> None:
-    cloud, flavor = make_cloud(free=10), make_flavor()
+    cloud = make_cloud(free=10)
+    make_flavor()
     bay = make_bay(make_tenant(), node_count=3)
     long_ago = now() - timedelta(hours=1)
     bay.hosts.filter(index=3).update(state=Host.State.REMOVED, removed_at=now())
     bay.hosts.update(ready_at=long_ago)
     Cloud.objects.filter(id=cloud.id).update(synced_at=now())
-    assert promised_by_cloud()[cloud.id].vcpus == flavor.vcpus, "one of three is yet to be made"
+    mine = [(promise.cloud_id, promise.count) for promise in promised_hosts()]
+    assert mine == [(cloud.id, 1)], "one of three is yet to be made"
 
 
 def test_every_flavor_gets_one_offer_of_the_default_cloud_or_of_one_that_has_room() -> None:

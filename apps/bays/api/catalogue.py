@@ -13,7 +13,7 @@ from apps.bays.api.base import ApiView, OpenView
 from apps.bays.api.pages import page_of
 from apps.bays.api.serializers import NoticeSerializer
 from apps.bays.catalogue import TRADE_OFFS
-from apps.bays.selectors import promised_by_cloud
+from apps.bays.selectors import promised_hosts
 from apps.coes.base import all_coes
 from apps.common.api.pagination import whole
 from apps.hosts.models import Cloud, Flavor
@@ -166,7 +166,7 @@ class FlavorList(CatalogueView):
     def get(self, request: Request) -> Response:
         """Return sizes and kinds of host, cheapest first, also those no cloud gives now, with the reason."""
         flavors = list(Flavor.objects.filter(enabled=True).order_by("price_per_hour", "name"))
-        best = {offer.flavor.id: offer for offer in offers(flavors=flavors, promised=promised_by_cloud())}
+        best = {offer.flavor.id: offer for offer in offers(flavors=flavors, promised=promised_hosts())}
         return whole(data=FlavorSerializer(flavors, many=True, context={"offers": best}).data)
 
 

@@ -126,8 +126,7 @@ class HostSerializer(serializers.ModelSerializer[Host]):
 
     def get_published(self, host: Host) -> str | None:
         """Return the public address of its engine."""
-        cloud = self.context["bay"].cloud
-        return f"{cloud.public_address}:{host.published_port}" if cloud.public_address and host.published_port else None
+        return f"{host.published_address}:{host.published_port}" if host.published_address else None
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

@@ -111,7 +111,7 @@ def bay_delete(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
 
 
 def _consequences(access: Access, bay: Bay, count: int) -> dict[str, Any]:
-    estimate = estimate_resize(access=access, flavor=bay.flavor, count=count, before=bay.node_count, cloud_name=bay.cloud.name)
+    estimate = estimate_resize(access=access, bay=bay, count=count)
     return {
         "access": access,
         "bay": bay,

@@ -33,6 +33,7 @@ class Swarm:
         "Docker as you know it on one host or on many: images, compose files, services and stacks with the docker command."
     )
     image: ClassVar[str] = "carina-node-swarm"
+    os_types: ClassVar[tuple[str, ...]] = ("linux",)
     engine_port: ClassVar[int] = 2376
     manager_counts: ClassVar[tuple[int, ...]] = (1, 3, 5)
     versions: ClassVar[tuple[CoeVersion, ...]] = (CoeVersion(name="26.1.5", default=True),)

@@ -6,7 +6,7 @@ from apps.hosts.contracts import Owner, ProviderError
 from apps.hosts.providers.incus.client import IncusClient
 from apps.hosts.providers.incus.errors import NotThere
 from apps.hosts.providers.incus.firewall import rules_of
-from apps.hosts.providers.incus.naming import bay_tags, bridge_name, carries, project_name, tenant_tags
+from apps.hosts.providers.incus.naming import BAY, INSTALLATION, TENANT, bay_tags, bridge_name, carries, project_name, tenant_tags
 from apps.hosts.providers.incus.network import allowed_networks, instances_in
 
 JOURNAL = (
@@ -42,6 +42,22 @@ def leftovers(*, client: IncusClient, pool: str, owner: Owner, local: bool) -> l
     if local:
         found += rules_of(owner)
     return found
+
+
+def owners(*, client: IncusClient, installation: str) -> list[Owner]:
+    """Everybody of the installation with a host, a network or an ACL here."""
+    everything = [
+        *client.get("instances", **{"all-projects": "true", "recursion": "1"}),
+        *client.get("networks", recursion="1"),
+        *client.get("network-acls", recursion="1"),
+    ]
+    configs = [item.get("config") or {} for item in everything]
+    marks = {
+        (config[TENANT], config[BAY])
+        for config in configs
+        if config.get(INSTALLATION) == installation and config.get(TENANT) and config.get(BAY)
+    }
+    return [Owner(installation=installation, tenant=tenant, bay=bay) for tenant, bay in sorted(marks)]
 
 
 def _volumes(*, client: IncusClient, pool: str, project: str) -> list[dict[str, Any]]:

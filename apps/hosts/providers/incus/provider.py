@@ -1,11 +1,23 @@
 """The provider `incus`: the port's methods, each a few calls into this package."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 from typing import Any
 
-from apps.hosts.contracts import CloudCredentialsRejected, CloudFacts, CloudRefused, HostKind, HostSpec, HostState, NetworkSpec, Owner
+from apps.hosts.contracts import (
+    CloudCredentialsRejected,
+    CloudFacts,
+    CloudRefused,
+    HostAddress,
+    HostKind,
+    HostPlace,
+    HostSpec,
+    HostState,
+    NetworkSpec,
+    Owner,
+    Publishing,
+)
 from apps.hosts.providers.base import CloudAccess
 from apps.hosts.providers.incus import capacity, firewall, inspection, network
 from apps.hosts.providers.incus.client import IncusClient
@@ -29,6 +41,8 @@ class IncusProvider:
     """
 
     reaches_hosts_directly: bool
+    own_networks = True
+    publishing = Publishing.PORTS
 
     def __init__(self, access: CloudAccess) -> None:
         self._settings = access.settings
@@ -72,6 +86,11 @@ class IncusProvider:
             firewall.ensure_guard(owner=spec.owner, gateway=gateway_of(spec.cidr), own_resolver=own_resolver)
             firewall.ensure_passage(owner=spec.owner)
 
+    def reserve(self, spec: NetworkSpec, places: Sequence[HostPlace]) -> list[HostAddress]:
+        """Return the addresses that were wanted: the network is the bay's alone, and Incus gives what it is told to."""
+        del spec
+        return [HostAddress(ref=place.ref, address=place.address) for place in places]
+
     def ensure_host(self, spec: HostSpec) -> HostState:
         """Make the host run with its files in place; see `instances.Hosts.ensure`."""
         server = self._about()
@@ -84,9 +103,11 @@ class IncusProvider:
         """Every host of the bay, in one request."""
         return self._hosts.of(owner)
 
-    def remove_host(self, owner: Owner, ref: str) -> None:
-        """Stop and delete the host; one that is not there, or is not the bay's, is success."""
+    def remove_host(self, owner: Owner, ref: str, *, keep_place: bool = False) -> bool:
+        """Stop and delete the host; one that is not there, or is not the bay's, is success. Its place is a number, and stays free."""
+        del keep_place
         self._hosts.remove(owner=owner, ref=ref)
+        return True
 
     def remove_network(self, owner: Owner) -> None:
         """Delete what `ensure_network` made, the project with the tenant's last bay."""
@@ -98,6 +119,10 @@ class IncusProvider:
     def leftovers(self, owner: Owner) -> list[str]:
         """What still carries the bay's tags, in words."""
         return inspection.leftovers(client=self._client, pool=self._pool, owner=owner, local=self._local)
+
+    def owners(self) -> list[Owner]:
+        """Everybody of this installation who has something here."""
+        return inspection.owners(client=self._client, installation=self._installation)
 
     def diagnose(self, owner: Owner, ref: str) -> str:
         """The end of the engine's journal on the host, or of its console."""
