@@ -1,0 +1,94 @@
+"""Who may do what: service users, the endpoints' catalogue, projects and people, and the clouds.yaml that names them."""
+
+from collections.abc import Mapping
+
+import openstack
+import yaml
+from openstack.connection import Connection
+
+from carina_portal.embedded.layout import write_private
+from tests.live.openstack.lab.place import CREDENTIALS, REGION, SERVICE_USERS, Credential, Place
+
+Limits = Mapping[str, int]
+
+CATALOGUE = {"placement": ("placement", ""), "glance": ("image", ""), "neutron": ("network", ""), "nova": ("compute", "/v2.1")}
+"""Service by name: its type and the path below its address."""
+
+WRONG_PASSWORD = "not-the-password"
+
+# What 300 servers at once need, and then some.
+COMPUTE_QUOTA = {"instances": 600, "cores": 8000, "ram": 16_000_000, "server_groups": 600, "server_group_members": 600, "key_pairs": 600}
+NETWORK_QUOTA = {
+    "network": 600,
+    "subnet": 600,
+    "port": 4000,
+    "router": 600,
+    "floatingip": 600,
+    "security_group": 2000,
+    "security_group_rule": 20_000,
+}
+
+
+def write_clouds_yaml(*, place: Place) -> None:
+    """Write how openstacksdk reaches the lab as each of CREDENTIALS; readable by root only."""
+    clouds = {name: entry(place=place, name=name) for name in CREDENTIALS}
+    write_private(path=place.clouds_yaml, content=yaml.safe_dump({"clouds": clouds}, sort_keys=False))
+
+
+def entry(*, place: Place, name: str, auth_url: str = "") -> dict[str, object]:
+    """Return one cloud of clouds.yaml; `auth_url` replaces the address of Keystone."""
+    credential = CREDENTIALS[name]
+    auth = {
+        "auth_url": auth_url or f"{place.url('identity')}/v3",
+        "username": credential.user,
+        "password": WRONG_PASSWORD if name == "broken" else place.password,
+        "project_name": credential.project,
+        "user_domain_name": "Default",
+        "project_domain_name": "Default",
+    }
+    return {"auth": auth, "region_name": REGION, "identity_api_version": "3", "interface": "public"}
+
+
+def connect(*, place: Place, name: str) -> Connection:
+    """Return openstacksdk's connection for one of CREDENTIALS."""
+    config = openstack.config.OpenStackConfig(config_files=[str(place.clouds_yaml)], load_envvars=False)
+    return Connection(config=config.get_one(cloud=name))
+
+
+def ensure(*, place: Place, admin: Connection) -> None:
+    """Make roles, projects, users, services and endpoints that are not there yet."""
+    identity = admin.identity
+    roles = {role.name: role for role in identity.roles()}
+    for name in ("service", "carina_reader"):
+        roles[name] = roles.get(name) or identity.create_role(name=name)
+    projects = {project.name: project for project in identity.projects()}
+    for name in sorted({"service", *(credential.project for credential in CREDENTIALS.values())}):
+        projects[name] = projects.get(name) or identity.create_project(name=name, domain_id="default")
+    users = {user.name: user for user in identity.users()}
+    people = [Credential(name, "service", ("admin", "service")) for name in SERVICE_USERS]
+    for person in [*people, *(credential for credential in CREDENTIALS.values() if credential.roles)]:
+        project = projects[person.project]
+        found = users.get(person.user) or identity.create_user(
+            name=person.user, password=place.password, domain_id="default", default_project_id=project.id
+        )
+        for role in person.roles:
+            identity.assign_project_role_to_user(project, found, roles[role])
+    _ensure_catalogue(place=place, admin=admin)
+
+
+def _ensure_catalogue(*, place: Place, admin: Connection) -> None:
+    known = {service.name for service in admin.identity.services()}
+    for name, (kind, path) in CATALOGUE.items():
+        if name not in known:
+            service = admin.identity.create_service(name=name, type=kind)
+            for interface in ("public", "internal", "admin"):
+                admin.identity.create_endpoint(service_id=service.id, interface=interface, url=place.url(kind) + path, region_id=REGION)
+
+
+def set_quota(*, admin: Connection, project: str, compute: Limits | None = None, network: Limits | None = None) -> None:
+    """Set limits of a project; what is not named stays as it is."""
+    found = admin.identity.find_project(project, ignore_missing=False)
+    if compute:
+        admin.compute.update_quota_set(found, **compute)
+    if network:
+        admin.network.update_quota(found.id, **network)
