@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +14,7 @@ from django.db import transaction
 
 from apps.common.clock import now
 from apps.credentials import vault
-from apps.hosts.contracts import CloudFacts, ProviderError
+from apps.hosts.contracts import CloudCredentialsRejected, CloudFacts, ProviderError
 from apps.hosts.models import Aggregate, Cloud
 from apps.hosts.providers.base import CloudAccess, Provider, load_provider
 
@@ -33,15 +35,23 @@ def provider_of(*, cloud: Cloud) -> Provider:
         known = _open.get(cloud.id)
         if known is not None and known[0] == version:
             return known[1]
-        secret = (
-            json.loads(vault.decrypt(token=cloud.secrets_encrypted, context=secrets_context(cloud_id=cloud.id)))
-            if cloud.secrets_encrypted
-            else {}
-        )
-        access = CloudAccess(name=cloud.name, installation=settings.INSTALLATION, settings=cloud.settings, secrets=secret)
-        provider = load_provider(kind=cloud.provider)(access)
+        provider = open_provider(kind=cloud.provider, name=cloud.name, options=cloud.settings, secrets=secrets_of(cloud=cloud))
         _open[cloud.id] = (version, provider)
     return provider
+
+
+def open_provider(*, kind: str, name: str, options: Mapping[str, str], secrets: Mapping[str, str]) -> Provider:
+    """Return a provider for a cloud that may have no row yet; whoever opens one closes it. Raises ProviderError for wrong options."""
+    access = CloudAccess(name=name, installation=settings.INSTALLATION, settings=options, secrets=secrets)
+    return load_provider(kind=kind)(access)
+
+
+def secrets_of(*, cloud: Cloud) -> dict[str, str]:
+    """Return the cloud's secrets in plain text, for as short as possible; raises VaultError if they cannot be opened."""
+    if not cloud.secrets_encrypted:
+        return {}
+    plain: dict[str, str] = json.loads(vault.decrypt(token=cloud.secrets_encrypted, context=secrets_context(cloud_id=cloud.id)))
+    return plain
 
 
 def save_cloud(
@@ -55,8 +65,12 @@ def save_cloud(
     public_address: str,
     public_ports: str,
     region: str = "",
+    enabled: bool | None = None,
 ) -> Cloud:
-    """Insert or change the cloud `name`; an empty `secrets` keeps those it has. The first cloud becomes the default."""
+    """Insert or change the cloud `name`; an empty `secrets` keeps those it has. The first cloud becomes the default.
+
+    `enabled` None leaves it as it is; a new one is switched on.
+    """
     moment = now()
     with transaction.atomic():
         cloud = Cloud.objects.select_for_update().filter(name=name).first() or Cloud(name=name, created_at=moment)
@@ -66,27 +80,64 @@ def save_cloud(
         cloud.region = region
         cloud.title, cloud.provider, cloud.settings, cloud.updated_at = title, provider, options, moment
         cloud.is_default, cloud.public_address, cloud.public_ports = is_default, public_address, public_ports
+        cloud.enabled = cloud.enabled if enabled is None else enabled
         if secrets:
             cloud.secrets_encrypted = vault.encrypt(plaintext=json.dumps(secrets).encode(), context=secrets_context(cloud_id=cloud.id))
         cloud.save()
     return cloud
 
 
+def look_at(*, provider: str, name: str, options: Mapping[str, str], secrets: Mapping[str, str]) -> CloudFacts:
+    """Return what a cloud with these options has, before anything of it is stored; raises ProviderError with what is wrong."""
+    opened = open_provider(kind=provider, name=name, options=options, secrets=secrets)
+    try:
+        return opened.discover()
+    finally:
+        opened.close()
+
+
 def sync_cloud(*, cloud: Cloud) -> bool:
-    """Look at the cloud and write down its health, aggregates and room; return whether it answered."""
+    """Look at the cloud and write down its health, aggregates and room; return whether it answered.
+
+    One that does not keeps what was last known of it, with the reason beside it.
+    """
     asked_at = now()
     try:
         facts = provider_of(cloud=cloud).discover()
-    except ProviderError as error:
-        log.warning("cloud_not_synced", cloud=cloud.name, code=error.code, error=str(error))
-        Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message=str(error))
+    except (ProviderError, vault.VaultError) as error:
+        code = error.code if isinstance(error, ProviderError) else CloudCredentialsRejected.code
+        log.warning("cloud_not_synced", cloud=cloud.name, code=code, error=str(error))
+        Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message=why_unhealthy(error))
         return False
-    _write_facts(cloud=cloud, facts=facts, asked_at=asked_at)
+    record_facts(cloud=cloud, facts=facts, asked_at=asked_at)
     return True
 
 
+def why_unhealthy(error: Exception) -> str:
+    """Return the sentence for operators; one about credentials says so, whatever the cloud called it."""
+    about = "The cloud does not accept this portal’s credentials. " if isinstance(error, CloudCredentialsRejected) else ""
+    return about + str(error)
+
+
+def summary_of(*, cloud: Cloud) -> str:
+    """Return what the last look found, in one line for operators."""
+    kinds = Counter(cloud.aggregates.values_list("host_kind", flat=True))
+    numbers = [
+        ", ".join(f"{count} {_plural('aggregate', count)} of {kind} hosts" for kind, count in sorted(kinds.items())) or "no aggregates",
+        f"{len(cloud.images)} {_plural('node image', len(cloud.images))}",
+    ]
+    if cloud.flavors is not None:
+        numbers.append(f"{len(cloud.flavors)} {_plural('flavor', len(cloud.flavors))}")
+    return f"{cloud.version}: {', '.join(numbers)}"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
 @transaction.atomic
-def _write_facts(*, cloud: Cloud, facts: CloudFacts, asked_at: datetime) -> None:
+def record_facts(*, cloud: Cloud, facts: CloudFacts, asked_at: datetime) -> None:
+    """Write down what a look at the cloud, begun at `asked_at`, has found."""
     Cloud.objects.filter(id=cloud.id).update(
         healthy=True,
         health_message="",

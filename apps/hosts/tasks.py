@@ -1,20 +1,29 @@
+import time
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from django.core.cache import cache
 from django.db import transaction
 
 from apps.common.dispatch import send
 from apps.hosts.clouds import sync_cloud
 from apps.hosts.models import Cloud
 
+LONGEST_LOOK_SECONDS = 180
+"""After so long a look counts as lost with its worker, and another one may begin."""
+PAUSE_PER_LOOK = 3
+"""A slow cloud is left alone for so many times as long as it took to answer: a hundred bays at once are not a hundred looks."""
+LONGEST_PAUSE_SECONDS = 20
+AGAIN_SECONDS = 2.0
+
 
 @shared_task(name="hosts.sync_clouds")
 def sync_clouds(**_: Any) -> None:
     """Send one look to every cloud that is switched on, so that a slow one holds up no other."""
     for cloud_id in Cloud.objects.filter(enabled=True).values_list("id", flat=True):
-        sync_one.delay(cloud_id=str(cloud_id))
+        send(task="hosts.sync_one", cloud_id=str(cloud_id), expires=30.0)
 
 
 def sync_soon(*, cloud_id: UUID) -> None:
@@ -24,7 +33,24 @@ def sync_soon(*, cloud_id: UUID) -> None:
 
 @shared_task(name="hosts.sync_one")
 def sync_one(*, cloud_id: str, **_: Any) -> None:
-    """Look at one cloud."""
-    cloud = Cloud.objects.filter(id=cloud_id, enabled=True).first()
-    if cloud is not None:
-        sync_cloud(cloud=cloud)
+    """Look at one cloud, unless somebody does so now or did a moment ago: then once more, a little later."""
+    looking, again = f"hosts.sync:{cloud_id}", f"hosts.sync.again:{cloud_id}"
+    if not cache.add(looking, 1, timeout=LONGEST_LOOK_SECONDS):
+        if cache.add(again, 1, timeout=LONGEST_LOOK_SECONDS):
+            send(task="hosts.sync_again", cloud_id=cloud_id, countdown=AGAIN_SECONDS)
+        return
+    begun = time.monotonic()
+    try:
+        cloud = Cloud.objects.filter(id=cloud_id, enabled=True).first()
+        if cloud is not None:
+            sync_cloud(cloud=cloud)
+    finally:
+        pause = int(min(LONGEST_PAUSE_SECONDS, PAUSE_PER_LOOK * (time.monotonic() - begun)))
+        cache.set(looking, 1, timeout=pause)
+
+
+@shared_task(name="hosts.sync_again")
+def sync_again(*, cloud_id: str, **_: Any) -> None:
+    """Look at a cloud that was asked for while it was being looked at."""
+    cache.delete(f"hosts.sync.again:{cloud_id}")
+    sync_one(cloud_id=cloud_id)

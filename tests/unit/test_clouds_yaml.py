@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.hosts.providers.openstack.clouds_yaml import PEM, CloudsYamlRefused, read_clouds_file, read_clouds_text
+from apps.hosts.providers.openstack.clouds_yaml import PEM, CloudsYamlRefused, read_clouds_file, read_clouds_text, settings_and_secrets
 
 PASSWORD_ENTRY = """
 clouds:
@@ -51,7 +51,7 @@ def test_the_password_is_kept_apart_from_everything_else(file: Path) -> None:
     (found,) = read_clouds_file(path=file, entry="acme")
     assert found.region == "north"
     assert found.secrets == {"password": "s3cret"}
-    assert "s3cret" not in json.dumps(found.settings) + repr(found)
+    assert "s3cret" not in json.dumps(found.settings()) + repr(found)
     assert found.config["auth"]["username"] == "alice"
     assert (found.config["interface"], found.config["compute_endpoint_override"]) == ("internal", "https://nova.example/v2.1")
 
@@ -66,6 +66,13 @@ clouds:
     (found,) = read_clouds_text(text=text)
     assert found.secrets == {"application_credential_secret": "hidden"}
     assert found.config["auth"] == {"auth_url": "https://k/v3", "application_credential_id": "abc"}
+
+
+def test_the_credential_that_only_looks_is_kept_beside_the_other() -> None:
+    (entry,), (looker,) = read_clouds_text(text=PASSWORD_ENTRY), read_clouds_text(text=PASSWORD_ENTRY.replace("s3cret", "0ther"))
+    settings, secrets = settings_and_secrets(entry=entry, discovery=looker)
+    assert set(settings) == {"config", "discovery_config"}
+    assert secrets == {"password": "s3cret", "discovery_password": "0ther"}
 
 
 def test_environment_variables_change_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +113,7 @@ def test_the_certificate_a_file_names_is_read_in(file: Path) -> None:
     file.write_text(PASSWORD_ENTRY + "    cacert: ca.pem\n")
     (found,) = read_clouds_file(path=file, entry="acme")
     assert found.cacert_pem.startswith(PEM)
-    assert found.settings["cacert_pem"] == found.cacert_pem
+    assert found.settings()["cacert_pem"] == found.cacert_pem
     assert "cacert" not in found.config
 
 

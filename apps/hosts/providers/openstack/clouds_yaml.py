@@ -48,11 +48,23 @@ class RegionEntry:
     secrets: dict[str, str] = field(repr=False)
     cacert_pem: str
 
-    @property
-    def settings(self) -> dict[str, str]:
-        """How `Cloud.settings` holds it."""
-        found = {"config": json.dumps(self.config, sort_keys=True)}
-        return found | ({"cacert_pem": self.cacert_pem} if self.cacert_pem else {})
+    def settings(self, *, prefix: str = "") -> dict[str, str]:
+        """How `Cloud.settings` holds it; `prefix` is "discovery_" for the credential that only looks."""
+        found = {f"{prefix}config": json.dumps(self.config, sort_keys=True)}
+        return found | ({f"{prefix}cacert_pem": self.cacert_pem} if self.cacert_pem else {})
+
+
+DISCOVERY = "discovery_"
+"""What the settings and secrets of the credential that only looks begin with."""
+
+
+def settings_and_secrets(*, entry: RegionEntry, discovery: RegionEntry | None = None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what a cloud's row keeps of an entry and of the one for discovery: plain settings, and secrets for the vault."""
+    settings, secrets = entry.settings(), dict(entry.secrets)
+    if discovery is not None:
+        settings |= discovery.settings(prefix=DISCOVERY)
+        secrets |= {f"{DISCOVERY}{name}": secret for name, secret in discovery.secrets.items()}
+    return settings, secrets
 
 
 def read_clouds_file(*, path: Path, entry: str, regions: Sequence[str] = ()) -> list[RegionEntry]:
