@@ -16,6 +16,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -40,8 +41,9 @@ class Stack:
     """PostgreSQL, Redis, Incus, and the portal's web, worker and beat over them.
 
     `var` holds all state: two stacks with different `var` and `port` do not touch each other. `incus=False` leaves local hosts out;
-    `pool_driver="dir"` keeps hosts' disks in plain directories instead of btrfs. `base_url`, `env` (what the portal's programs find
-    in their environment, in addition to that of this process) and `layout` are for those who talk to it.
+    `pool_driver="dir"` keeps hosts' disks in plain directories instead of btrfs; `env` is put on top of the environment of the portal's
+    programs. `base_url`, `env` (what they find in their environment, in addition to that of this process) and `layout` are for those
+    who talk to it.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Stack:
         pool_driver: str | None = None,
         listen: str = "127.0.0.1",
         terminal: Terminal | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.layout = Layout(var.resolve())
         self.port, self.listen = port, listen
@@ -64,6 +67,7 @@ class Stack:
         self.incus: Incus | None = None
         self._pool_driver = pool_driver if pool_driver is not None else os.environ.get("CARINA_INCUS_POOL_DRIVER", "")
         self._wants_incus = incus
+        self._more_env = dict(env or {})
         self._lock: IO[str] | None = None
         self._postgres: Postgres | None = None
         self._broker: Broker | None = None
@@ -130,6 +134,7 @@ class Stack:
         self.env = portal.environment(
             layout=self.layout, keys=keys, database_url=self._postgres.url, redis_url=self._broker.url, listen=self.listen, port=self.port
         )
+        self.env |= self._more_env
         self.children = portal.children(layout=self.layout, env=self.env, listen=self.listen, port=self.port)
         self._broker.start()
         with self.terminal.step("PostgreSQL"):
