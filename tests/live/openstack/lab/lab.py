@@ -224,9 +224,9 @@ class Lab:
         return program(place=self.place, name=name, argv=argv, words="Starting compute node", ready=lambda: self._reported(host.name))
 
     def _reported(self, host: str) -> bool:
-        """Whether Nova calls a hypervisor up: by a report younger than its process, if it was started again."""
+        """Whether Nova calls a hypervisor up, by a report younger than its process."""
         found = next(iter(self.admin.compute.services(binary="nova-compute", host=host)), None)
-        return found is not None and found.state == "up"
+        return found is not None and found.state == "up" and str(found.updated_at) >= self._services[f"nova-compute-{host}"].started
 
     def _folder(self, host: FakeHost) -> Path:
         return self.place.state / "nova" / host.name

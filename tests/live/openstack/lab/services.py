@@ -23,11 +23,14 @@ class Service:
     def __init__(self, *, child: Child, ready: Callable[[], bool] = lambda: True, words: str = "") -> None:
         self.child = child
         self._ready, self._words, self._position = ready, words.encode(), 0
+        self.started = ""
+        """When it was started last, in UTC, as OpenStack writes times."""
 
     def start(self) -> None:
         """Start the process and return at once."""
         if not self.child.alive:
             self._position = self.child.log.stat().st_size if self.child.log.exists() else 0
+            self.started = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self.child.start()
 
     def wait(self, *, seconds: float = 90) -> None:
