@@ -1,0 +1,115 @@
+"""The project's servers as one list that everybody shares, and what Nova's words for a server mean."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from apps.common.clock import now
+from apps.hosts.contracts import HostState, Owner, PowerState
+from apps.hosts.providers.openstack.api import Api
+from apps.hosts.providers.openstack.errors import NotThere, one_line
+from apps.hosts.providers.openstack.naming import ADDRESS, REF, installation_tag, metadata_owner
+from apps.hosts.providers.openstack.view import View
+
+POWER = {
+    "ACTIVE": PowerState.RUNNING,
+    "PASSWORD": PowerState.RUNNING,
+    "BUILD": PowerState.STARTING,
+    "REBOOT": PowerState.STARTING,
+    "HARD_REBOOT": PowerState.STARTING,
+    "SHUTOFF": PowerState.STOPPED,
+    "PAUSED": PowerState.STOPPED,
+    "SUSPENDED": PowerState.STOPPED,
+    "SOFT_DELETED": PowerState.GOING,
+    "DELETED": PowerState.GOING,
+}
+"""https://docs.openstack.org/api-guide/compute/server_concepts.html; what is missing here is `OTHER`."""
+GOING_TASKS = frozenset({"deleting", "soft-deleting"})
+STARTING_TASKS = frozenset({"powering-on", "unpausing", "resuming", "reboot_started_hard", "rebooting_hard"})
+STUCK_DELETE_SECONDS = 60.0
+Json = dict[str, Any]
+
+
+class Servers:
+    """The servers of one installation in its project."""
+
+    def __init__(self, *, api: Api, installation: str, build_seconds: float) -> None:
+        self._api = api
+        self._build_seconds = build_seconds
+        self.view = View(fetch=lambda: api.servers(tag=installation_tag(installation)))
+
+    def of(self, owner: Owner, *, age: float | None = None) -> list[Json]:
+        """Return the bay's servers as of at most `age` seconds ago, the one that counts first where a host has several."""
+        return sorted((server for server in self.view.look(age=age) if metadata_owner(server["metadata"]) == owner), key=_rank)
+
+    def named(self, owner: Owner, ref: str) -> list[Json]:
+        """Return the servers of one host as of at most a second ago, the one that counts first."""
+        return [server for server in self.of(owner, age=1.0) if ref_of(server) == ref]
+
+    def state(self, server: Json) -> HostState:
+        """Return the server in the port's words; one that has been building for too long is `OTHER`."""
+        power = power_of(server)
+        words = [server["status"], server.get("OS-EXT-STS:task_state") or "", (server.get("fault") or {}).get("message") or ""]
+        if server["status"] == "BUILD" and self.is_overdue(server):
+            power = PowerState.OTHER
+            words.append(f"for more than {self._build_seconds:.0f} seconds")
+        detail = one_line(" ".join(word for word in words if word))
+        return HostState(ref=ref_of(server), power=power, address=address_of(server), detail=detail)
+
+    def is_overdue(self, server: Json) -> bool:
+        """Whether Nova has been building it for longer than the operator allows."""
+        return age_of(server, "created") > self._build_seconds
+
+    def delete(self, server: Json) -> bool:
+        """Ask Nova to delete the server, unless it is at it; return whether it is already gone."""
+        if server.get("OS-EXT-STS:task_state") == "deleting" and age_of(server, "updated") < STUCK_DELETE_SECONDS:
+            return False
+        try:
+            if server["status"] == "SOFT_DELETED":
+                self._api.post("compute", f"/servers/{server['id']}/action", {"forceDelete": None})
+            elif not self._api.delete("compute", f"/servers/{server['id']}"):
+                self.view.forget(server["id"])
+                return True
+        except NotThere:
+            self.view.forget(server["id"])
+            return True
+        moment = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.view.note({**server, "OS-EXT-STS:task_state": "deleting", "updated": moment})
+        return False
+
+
+def ref_of(server: Json) -> str:
+    """The ref of the host it is."""
+    ref: str = server["metadata"].get(REF, "")
+    return ref
+
+
+def power_of(server: Json) -> PowerState:
+    """What Nova says of the server, in the port's words."""
+    task = server.get("OS-EXT-STS:task_state")
+    if task in GOING_TASKS:
+        return PowerState.GOING
+    power = POWER.get(server["status"], PowerState.OTHER)
+    return PowerState.STARTING if power == PowerState.STOPPED and task in STARTING_TASKS else power
+
+
+def address_of(server: Json) -> str:
+    """The server's own IPv4 address: what Nova says of its port, or until then what it was asked for with."""
+    fixed: Iterable[str] = (
+        each["addr"]
+        for addresses in (server.get("addresses") or {}).values()
+        for each in addresses
+        if each["version"] == 4 and each.get("OS-EXT-IPS:type", "fixed") == "fixed"  # noqa: PLR2004
+    )
+    return next(iter(fixed), "") or server["metadata"].get(ADDRESS, "")
+
+
+def age_of(server: Json, field: str) -> float:
+    """Seconds since the moment in `created` or `updated`, by the portal's clock."""
+    moment = server.get(field)
+    return (now() - datetime.fromisoformat(moment)).total_seconds() if moment else 0.0
+
+
+def _rank(server: Json) -> tuple[str, bool, bool, str, str]:
+    power = power_of(server)
+    return ref_of(server), power != PowerState.RUNNING, power == PowerState.GOING, server.get("created") or "", server["id"]
