@@ -111,7 +111,7 @@ def remove_host(run: Run, world: World, host: Host) -> None:
     """Delete the host in the cloud and note that it is gone; raises NotYet while the cloud is still at it."""
     run.alive()
     if not world.provider.remove_host(world.owner, host.ref):
-        raise NotYet(f"The cloud is still deleting {host.hostname}.", code="", after=pause(run))
+        raise NotYet(f"The cloud is still deleting {host.hostname}.", after=pause(run))
     with run.lease.guard():
         host.state, host.removed_at = Host.State.REMOVED, now()
         host.save(update_fields=["state", "removed_at"])
@@ -167,7 +167,7 @@ def _replace_lost(run: Run, world: World, seen: dict[str, HostState]) -> None:
         if state is not None and state.power != PowerState.STOPPED:
             run.alive()
             if not world.provider.remove_host(world.owner, host.ref, keep_place=True):
-                raise NotYet(f"The cloud is still deleting {host.hostname}.", code="", after=pause(run))
+                raise NotYet(f"The cloud is still deleting {host.hostname}.", after=pause(run))
             run.event(code="host.replaced", message=f"Host {host.hostname} is replaced at the same address", level="warning")
             seen.pop(host.ref)
         with run.lease.guard():
@@ -195,7 +195,7 @@ def _start_hosts(run: Run, world: World, seen: dict[str, HostState]) -> None:
             _say_started(run, powers)
     waiting = [host.hostname for host in wanted if powers[host.ref] != PowerState.RUNNING]
     if waiting:
-        raise NotYet(f"The cloud is still starting {', '.join(waiting)}.", code="", after=pause(run))
+        raise NotYet(f"The cloud is still starting {', '.join(waiting)}.", after=pause(run))
 
 
 def _say_started(run: Run, powers: Mapping[str, PowerState | None]) -> None:

@@ -79,4 +79,4 @@ def _remove_hosts(run: Run, world: World) -> None:
             gone += is_gone
             run.step(phase=HOSTS, done=gone, total=len(refs), detail=f"{gone} of {len(refs)} deleted")
     if gone < len(refs):
-        raise NotYet(f"The cloud is still deleting {len(refs) - gone} of {len(refs)} hosts.", code="", after=pause(run))
+        raise NotYet(f"The cloud is still deleting {len(refs) - gone} of {len(refs)} hosts.", after=pause(run))

@@ -13,9 +13,12 @@ from apps.operations.registry import PhaseSpec
 
 
 class NotYet(Exception):
-    """The world is not as desired yet; call again `after` seconds. `code` and the sentence tell people what is waited for."""
+    """The world is not as desired yet; call again `after` seconds. The sentence tells people what is waited for.
 
-    def __init__(self, sentence: str, *, code: str, after: float) -> None:
+    A `code` marks the wait as trouble, which people are told of; none that only time is lacking.
+    """
+
+    def __init__(self, sentence: str, *, after: float, code: str = "") -> None:
         super().__init__(sentence)
         self.code = code
         self.after = after
