@@ -3,6 +3,8 @@
 Nothing here talks to a cloud. What is accepted here is carried out by the reconciler, whatever happens to this process.
 """
 
+from datetime import timedelta
+
 from django.db import IntegrityError, transaction
 
 from apps.audit.services import Actor, record
@@ -14,6 +16,7 @@ from apps.coes.base import load_coe
 from apps.coes.contracts import Role
 from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput, PreconditionFailed
+from apps.hosts.contracts import HostKind
 from apps.hosts.models import Cloud
 from apps.hosts.placement import choose
 from apps.operations.engine import submit
@@ -21,6 +24,9 @@ from apps.operations.selectors import unfinished_of
 from apps.tenants.context import Access
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
+
+LIMIT_ON_METAL = timedelta(minutes=90)
+"""How long an operation on whole servers may take: each is written anew and boots through its firmware, for a quarter of an hour or more."""
 
 WORD_WHILE = {"bay.create": "created", "bay.resize": "resized", "bay.heal": "healed", "bay.delete": "deleted"}
 
@@ -54,7 +60,7 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
     )
     NodeGroup.objects.create(bay=bay, role=Role.MANAGER, flavor=spec.flavor, count=spec.manager_count)
     NodeGroup.objects.create(bay=bay, role=Role.WORKER, flavor=spec.flavor, count=spec.node_count - spec.manager_count)
-    submit(tenant=tenant, kind="bay.create", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    _submit(bay, kind="bay.create", by=access.actor)
     hosts = f"{spec.node_count} {'host' if spec.node_count == 1 else 'hosts'} of {spec.flavor.name}"
     _audit(by=access.actor, bay=bay, action="bay.created", sentence=f"asked for the bay {bay.name} ({spec.coe.title}, {hosts})")
     return bay
@@ -94,7 +100,7 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     before = bay.node_count
     bay.groups.filter(role=Role.WORKER).update(count=count - managers)
     _bump(bay)
-    submit(tenant=bay.tenant, kind="bay.resize", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    _submit(bay, kind="bay.resize", by=access.actor)
     _audit(
         by=access.actor,
         bay=bay,
@@ -137,7 +143,7 @@ def heal_bay(*, access: Access, reference: str) -> Bay:
     access.require(Permission.BAY_CHANGE)
     bay = _lock_bay(access=access, reference=reference, if_match=None)
     _refuse_while_busy(bay)
-    submit(tenant=bay.tenant, kind="bay.heal", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    _submit(bay, kind="bay.heal", by=access.actor)
     _audit(by=access.actor, bay=bay, action="bay.healed", sentence=f"asked to heal the bay {bay.name}")
     return _fresh(access=access, bay=bay)
 
@@ -180,6 +186,12 @@ def delete_expired_bays() -> int:
 def etag_of(*, bay: Bay) -> str:
     """Return the entity tag of the bay's desired state."""
     return f'"{bay.id.hex[:8]}-{bay.generation}"'
+
+
+def _submit(bay: Bay, *, kind: str, by: Actor) -> None:
+    on_metal = bay.groups.filter(count__gt=0, flavor__host_kind=HostKind.BAREMETAL).exists()
+    limit = LIMIT_ON_METAL if on_metal else None
+    submit(tenant=bay.tenant, kind=kind, subject_id=bay.id, generation=bay.generation, by=by, limit=limit)
 
 
 def _place(spec: BaySpec) -> tuple[Cloud, str]:

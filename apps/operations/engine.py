@@ -38,13 +38,23 @@ class Outcome:
     at: datetime
 
 
-def submit(*, tenant: Tenant, kind: str, subject_id: uuid.UUID, generation: int, by: Actor, preempts: bool = False) -> Operation:
+def submit(
+    *,
+    tenant: Tenant,
+    kind: str,
+    subject_id: uuid.UUID,
+    generation: int,
+    by: Actor,
+    preempts: bool = False,
+    limit: timedelta | None = None,
+) -> Operation:
     """Insert an operation in the caller's transaction and send it on commit. A preempting one asks the running one to stop.
 
-    Raises IntegrityError if an unfinished operation is in its place (callers hold the subject's row lock and look first).
+    `limit` is how long it may take, where that is not what its kind usually may. Raises IntegrityError if an unfinished operation is in its
+    place (callers hold the subject's row lock and look first).
     """
     moment = now()
-    limit = load_handler(kind=kind).deadline
+    limit = limit or load_handler(kind=kind).deadline
     if preempts:
         _request_cancel(subject_id=subject_id)
     operation = Operation.objects.create(

@@ -5,8 +5,9 @@ import pytest
 from apps.bays.leftovers import release, sweep_cloud
 from apps.bays.models import Bay, Condition
 from apps.bays.selectors import promised_hosts
-from apps.bays.services import delete_bay, heal_bay, resize_bay
-from apps.hosts.contracts import CloudUnreachable, NoCapacity, Owner
+from apps.bays.services import create_bay, delete_bay, heal_bay, resize_bay
+from apps.bays.spec import parse_spec
+from apps.hosts.contracts import CloudUnreachable, HostKind, NoCapacity, Owner
 from apps.hosts.models import Cloud
 from apps.operations import engine
 from apps.operations.models import Event, Operation
@@ -14,6 +15,7 @@ from apps.operations.states import State
 from apps.tenants.context import Access
 from tests.chaos.lives import asked, assert_as_asked, assert_nothing_left, work
 from tests.doubles.memory_provider import MemoryCloud, MemoryHost, network_name, project_name
+from tests.factories import make_cloud, make_flavor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,3 +128,16 @@ def test_things_of_a_bay_nobody_knows_are_named_and_never_touched(world: MemoryC
     cloud.refresh_from_db()
     assert cloud.strays == [f"{'e' * 32} of tenant {'f' * 32}"]
     assert (project_name(unknown), "late") in world.hosts
+
+
+def test_whole_servers_may_take_longer_than_hosts_that_boot_in_seconds(world: MemoryCloud, access: Access) -> None:
+    make_cloud("metal", kind=HostKind.BAREMETAL)
+    make_flavor("m1", kind=HostKind.BAREMETAL)
+    data = {"name": "metal", "coe": "swarm", "flavor": "m1", "node_count": 1}
+    bays = [asked(access, hosts=1), create_bay(access=access, spec=parse_spec(data=data))]
+    minutes = []
+    for bay in bays:
+        operation = Operation.objects.get(subject_id=bay.id)
+        assert operation.deadline_at is not None
+        minutes.append((operation.deadline_at - operation.created_at).total_seconds() / 60)
+    assert minutes == [15, 90]
