@@ -26,7 +26,7 @@ from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
 
 LIMIT_ON_METAL = timedelta(minutes=90)
-"""How long an operation on whole servers may take: each is written anew and boots through its firmware, for a quarter of an hour or more."""
+"""How long an operation on whole servers may take: each is written anew and boots through its firmware, a quarter of an hour or more."""
 
 WORD_WHILE = {"bay.create": "created", "bay.resize": "resized", "bay.heal": "healed", "bay.delete": "deleted"}
 
