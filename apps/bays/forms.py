@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from apps.bays.spec import BaySpec, parse_spec
 from apps.coes.base import all_coes
 from apps.common.errors import CarinaError
 from apps.common.pages import DomainForm
+from apps.hosts.models import Cloud
 from apps.hosts.placement import usable_clouds
 
 NOT_A_NUMBER = {
@@ -37,6 +39,20 @@ def _count_field(**extra: Any) -> forms.IntegerField:
     return forms.IntegerField(label=_("Hosts"), error_messages=NOT_A_NUMBER, widget=widget, **extra)
 
 
+def cloud_choices(*, clouds: Sequence[Cloud]) -> list[tuple[str, str] | tuple[str, list[tuple[str, str]]]]:
+    """Return the choices of clouds: one with several regions is a group of them, any other a choice by itself, in the order given."""
+    by_group: dict[str, list[Cloud]] = {}
+    for cloud in clouds:
+        by_group.setdefault(cloud.settings.get("group", "") or f"\0{cloud.name}", []).append(cloud)
+    choices: list[tuple[str, str] | tuple[str, list[tuple[str, str]]]] = []
+    for group, members in by_group.items():
+        if len(members) > 1:
+            choices.append((group, [(cloud.name, cloud.region or cloud.title) for cloud in members]))
+        else:
+            choices.append((members[0].name, members[0].title))
+    return choices
+
+
 class CreateForm(DomainForm):
     """What a person asks for in a new bay. `coe` and `flavor` are drawn as cards and as a table, so their choices stand in the template."""
 
@@ -59,7 +75,7 @@ class CreateForm(DomainForm):
         self.fields["manager_count"].choices = [(str(count), str(count)) for count in counts]  # type: ignore[attr-defined]
         clouds = usable_clouds()
         self.several_clouds = len(clouds) > 1
-        self.fields["cloud"].choices = [("", _("Wherever there is room"))] + [(cloud.name, cloud.title) for cloud in clouds]  # type: ignore[attr-defined]
+        self.fields["cloud"].choices = [("", _("Wherever there is room")), *cloud_choices(clouds=clouds)]  # type: ignore[attr-defined]
 
     def spec(self) -> BaySpec | None:
         """Return the spec that was asked for, or None with the refusals shown at the fields."""

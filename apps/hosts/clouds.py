@@ -13,12 +13,14 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.common.clock import now
+from apps.common.errors import InvalidInput
 from apps.credentials import vault
 from apps.hosts.contracts import CloudCredentialsRejected, CloudFacts, ProviderError
 from apps.hosts.models import Aggregate, Cloud
 from apps.hosts.providers.base import CloudAccess, Provider, load_provider
 
 log = structlog.get_logger(__name__)
+FIRST_PORT, LAST_PORT = 1024, 65535
 _open: dict[UUID, tuple[str, Provider]] = {}
 _opening = threading.Lock()
 
@@ -85,6 +87,17 @@ def save_cloud(
             cloud.secrets_encrypted = vault.encrypt(plaintext=json.dumps(secrets).encode(), context=secrets_context(cloud_id=cloud.id))
         cloud.save()
     return cloud
+
+
+def check_ports(*, text: str) -> str:
+    """Return a range of ports such as "20000-29999"; raises InvalidInput for anything else."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and FIRST_PORT <= int(first) <= int(last) <= LAST_PORT):
+        raise InvalidInput.field(
+            "public_ports",
+            f"The public ports are {text!r}; write two ports between {FIRST_PORT} and {LAST_PORT}, such as 20000-29999.",
+        )
+    return text
 
 
 def look_at(*, provider: str, name: str, options: Mapping[str, str], secrets: Mapping[str, str]) -> CloudFacts:

@@ -50,8 +50,8 @@ def aggregate(name: str, kind: HostKind, *machines: MachineInfo, **metadata: str
     )  # fmt: skip
 
 
-def nova_flavor(name: str, *, vcpus: int = 1, **specs: str) -> FlavorInfo:
-    return FlavorInfo(ref=f"id-{name}", name=name, vcpus=vcpus, memory_mib=vcpus * 1024, disk_gib=vcpus * 10, extra_specs=specs)
+def nova_flavor(name: str, *, vcpus: int = 1, specs: dict[str, str] | None = None) -> FlavorInfo:
+    return FlavorInfo(ref=f"id-{name}", name=name, vcpus=vcpus, memory_mib=vcpus * 1024, disk_gib=vcpus * 10, extra_specs=specs or {})
 
 
 FACTS = CloudFacts(
@@ -63,9 +63,9 @@ FACTS = CloudFacts(
     images=(ImageInfo(ref="carina-node-swarm", properties={"carina.coe": "swarm", "carina.host_kind": "container"}),),
     unavailable={HostKind.BAREMETAL: "This OpenStack has no servers set aside for bare metal."},
     flavors=(
-        nova_flavor("lxc-1", **{SPEC: "lxc"}),
+        nova_flavor("lxc-1", specs={SPEC: "lxc"}),
         nova_flavor("anything", vcpus=7),
-        nova_flavor("windows-1", **{SPEC: "hyperv"}),
+        nova_flavor("windows-1", specs={SPEC: "hyperv"}),
     ),
     quota=QuotaInfo(hosts=7, vcpus=None, memory_mib=51200),
     networks=("carina-net",),

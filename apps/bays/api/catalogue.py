@@ -100,7 +100,14 @@ class CloudSerializer(serializers.ModelSerializer[Cloud]):
 
     class Meta:
         model = Cloud
-        fields = ("name", "title", "provider", "is_default", "healthy", "health_message", "host_kinds", "unavailable", "notices")
+        fields = (
+            "name", "title", "provider", "region", "is_default", "healthy", "health_message", "synced_at", "host_kinds", "unavailable",
+            "notices",
+        )  # fmt: skip
+        extra_kwargs = {
+            "region": {"help_text": "The cloud's own name for this part of it; empty where it has no regions."},
+            "synced_at": {"help_text": "When it was last looked at with success; null if never. What it offers is as old as that."},
+        }
 
     def get_host_kinds(self, cloud: Cloud) -> list[str]:
         """Return the kinds of its aggregates."""

@@ -12,12 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from apps.common.errors import InvalidInput
 from apps.common.names import check_name
-from apps.hosts.clouds import save_cloud, summary_of, sync_cloud
+from apps.hosts.clouds import check_ports, save_cloud, summary_of, sync_cloud
 from apps.hosts.models import Cloud
 from apps.hosts.providers.base import PROVIDERS
 from apps.hosts.providers.openstack.clouds_yaml import CloudsYamlRefused, RegionEntry, read_clouds_file, settings_and_secrets
-
-FIRST_PORT, LAST_PORT = 1024, 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +63,7 @@ class Command(BaseCommand):
         for addition in additions:
             try:
                 check_name(name=addition.name)
+                check_ports(text=options["public_ports"])
             except InvalidInput as error:
                 raise CommandError(error.detail) from error
         silent = [addition.name for number, addition in enumerate(additions) if not self._add(addition, options, first=number == 0)]
@@ -104,7 +103,6 @@ def _incus(options: Mapping[str, Any]) -> Addition:
             "A remote cloud needs --client-certificate and --client-key to be let in, and --public-address: "
             "its hosts are reached through ports published on that address."
         )
-    _check_ports(options["public_ports"])
     plain = {"pool": options["pool"]} | _given(options) | {name: options[name] for name in ("socket", "url") if options[name]}
     if options["server_certificate"]:
         plain["server_certificate"] = _read(options["server_certificate"])
@@ -160,9 +158,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _check_ports(text: str) -> None:
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and FIRST_PORT <= int(first) <= int(last) <= LAST_PORT):
-        raise CommandError(f"--public-ports is {text!r}; write two ports between {FIRST_PORT} and {LAST_PORT}, such as 20000-29999.")
