@@ -14,11 +14,10 @@ from typing import Self
 
 import h11
 import httpx
-import openstack
 from openstack.connection import Connection
 
 from tests.live.openstack.faults import Calls, Fault, Faults, Kind, template
-from tests.live.openstack.lab.identity import entry
+from tests.live.openstack.lab.identity import connect, entry
 from tests.live.openstack.lab.lab import Lab
 from tests.live.openstack.lab.place import Place
 
@@ -72,8 +71,7 @@ class FaultProxy:
 
     def connect(self, *, cloud: str = "carina") -> Connection:
         """Return openstacksdk's connection through the proxy; the caller closes it."""
-        config = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
-        return Connection(config=config.get_one(**self.clouds_yaml(cloud)))
+        return connect(place=self._place, name=cloud, auth_url=f"{self.url('identity')}/v3")
 
     def fault(
         self, *, kind: Kind, service: str = "", method: str = "", path: str = "", times: int = 1, seconds: float = 1, skip: int = 0
@@ -191,13 +189,13 @@ class _Front:
         kind = fault.kind if fault else None
         if fault and kind is Kind.DELAY_BEFORE:
             await asyncio.sleep(fault.seconds)
-        body = wire.body()
-        if kind in {Kind.DROP_BEFORE, Kind.TOO_MANY, Kind.UNAVAILABLE} or not _has_body(request):
+        body, forwarded = wire.body(), kind not in {Kind.DROP_BEFORE, Kind.TOO_MANY, Kind.UNAVAILABLE}
+        if not forwarded or not _has_body(request):
             async for _ in body:
                 pass  # to its end, also of one that is refused: another request may follow on the connection
-        if kind in {Kind.DROP_BEFORE, Kind.TOO_MANY, Kind.UNAVAILABLE}:
-            if kind is Kind.DROP_BEFORE:
-                raise _Cut
+        if kind is Kind.DROP_BEFORE:
+            raise _Cut
+        if not forwarded:
             return await wire.say(429 if kind is Kind.TOO_MANY else 503)
         headers = [(name, value) for name, value in request.headers if name not in HOP_BY_HOP]
         content = body if _has_body(request) else None
@@ -207,19 +205,22 @@ class _Front:
         except httpx.TransportError:
             return await wire.say(503)  # as a load balancer answers for a service that is down
         try:
-            if fault and kind in {Kind.DROP_AFTER, Kind.TIMEOUT_AFTER, Kind.DELAY_AFTER}:
-                answer = [chunk async for chunk in response.aiter_raw()]
-                if kind is Kind.DROP_AFTER:
-                    raise _Cut
-                if kind is Kind.TIMEOUT_AFTER:
-                    return await wire.say(504)
-                await asyncio.sleep(fault.seconds)
-                return await wire.pass_on(response, _each(answer))
-            if self._service == "identity":
-                return await wire.pass_on(response, _each([self._proxy.rewrite(await response.aread())]), resized=True)
-            return await wire.pass_on(response, response.aiter_raw())
+            return await self._pass_on(wire, response, fault)
         finally:
             await response.aclose()
+
+    async def _pass_on(self, wire: "_Wire", response: httpx.Response, fault: Fault | None) -> int:
+        if fault and fault.kind in {Kind.DROP_AFTER, Kind.TIMEOUT_AFTER}:
+            async for _ in response.aiter_raw():
+                pass
+            if fault.kind is Kind.DROP_AFTER:
+                raise _Cut
+            return await wire.say(504)
+        if fault and fault.kind is Kind.DELAY_AFTER:
+            await asyncio.sleep(fault.seconds)
+        if self._service == "identity":
+            return await wire.pass_on(response, _each([self._proxy.rewrite(await response.aread())]), resized=True)
+        return await wire.pass_on(response, response.aiter_raw())
 
 
 class _Wire:

@@ -15,6 +15,8 @@ from tests.live.openstack.lab.place import ADDRESS, CREDENTIALS, EPMD_PORT, ERLA
 from tests.live.openstack.lab.services import ENVIRONMENT, Service, listens, program
 
 SCHEMAS = ("keystone", "placement", "glance", "neutron", "nova_api", "nova", "nova_cell0")
+ANYWHERE = "address.of.the.lab"
+"""Stands for ADDRESS in the dump, which labs on all addresses share."""
 
 
 class Databases:
@@ -56,8 +58,7 @@ class Databases:
             return
         self.query("".join(f"drop database if exists {name}; " for name in SCHEMAS))
         if self._dump.exists():
-            with self._dump.open("rb") as file:
-                self._client(["mariadb"], stdin=file.fileno())
+            self._client(["mariadb"], text=self._dump.read_text().replace(ANYWHERE, ADDRESS))
         else:
             self._make_schemas()
         complete.touch()
@@ -73,7 +74,7 @@ class Databases:
         """Write the dump that the next lab starts from; it holds hashes of passwords, so only its owner may read it."""
         dump = self._client(["mariadb-dump", "--databases", *SCHEMAS])
         self._dump.parent.mkdir(parents=True, exist_ok=True)
-        write_private(path=self._dump, content=f"{self._grant()}\n{dump}")
+        write_private(path=self._dump, content=f"{self._grant()}\n{dump.replace(ADDRESS, ANYWHERE)}")
 
     def query(self, sql: str) -> str:
         """Run SQL as root and return what came of it, columns separated by tabs."""
@@ -86,7 +87,7 @@ class Databases:
 
     @property
     def _dump(self) -> Path:
-        basis = [packages.versions(), ADDRESS, str(PORTS), self._place.password, REGION, str(CREDENTIALS), str(SERVICE_USERS)]
+        basis = [packages.versions(), str(PORTS), self._place.password, REGION, str(CREDENTIALS), str(SERVICE_USERS)]
         return self._place.cache / f"schemas-{hashlib.sha256('|'.join(basis).encode()).hexdigest()[:12]}.sql"
 
     def _grant(self) -> str:
@@ -125,9 +126,9 @@ class Databases:
         for argv in chain:
             process.run(argv=argv, log=log, env=env, what=" ".join(word for word in argv if not word.startswith("-")))
 
-    def _client(self, argv: Sequence[str], *, text: str | None = None, stdin: int | None = None) -> str:
+    def _client(self, argv: Sequence[str], *, text: str | None = None) -> str:
         command = [argv[0], "--no-defaults", f"--socket={self._place.database_socket}", *argv[1:]]
-        done = subprocess.run(command, input=text, stdin=stdin, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=ENVIRONMENT)
         if done.returncode:
             raise EmbeddedError(f"{argv[0]} failed: {done.stderr.strip()}")
         return done.stdout

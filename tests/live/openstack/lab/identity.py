@@ -1,10 +1,13 @@
 """Who may do what: service users, the endpoints' catalogue, projects and people, and the clouds.yaml that names them."""
 
 from collections.abc import Mapping
+from typing import Any
 
-import openstack
 import yaml
+from keystoneauth1.identity.v3 import Password
+from keystoneauth1.session import Session
 from openstack.connection import Connection
+from openstack.identity.v3._proxy import Proxy as Identity
 
 from carina_portal.embedded.layout import write_private
 from tests.live.openstack.lab.place import CREDENTIALS, REGION, SERVICE_USERS, Credential, Place
@@ -37,8 +40,14 @@ def write_clouds_yaml(*, place: Place) -> None:
 
 def entry(*, place: Place, name: str, auth_url: str = "") -> dict[str, object]:
     """Return one cloud of clouds.yaml; `auth_url` replaces the address of Keystone."""
+    auth = sign_in(place=place, name=name, auth_url=auth_url)
+    return {"auth": auth, "region_name": REGION, "identity_api_version": "3", "interface": "public"}
+
+
+def sign_in(*, place: Place, name: str, auth_url: str = "") -> dict[str, str]:
+    """Return what Keystone wants to hear from one of CREDENTIALS."""
     credential = CREDENTIALS[name]
-    auth = {
+    return {
         "auth_url": auth_url or f"{place.url('identity')}/v3",
         "username": credential.user,
         "password": WRONG_PASSWORD if name == "broken" else place.password,
@@ -46,18 +55,24 @@ def entry(*, place: Place, name: str, auth_url: str = "") -> dict[str, object]:
         "user_domain_name": "Default",
         "project_domain_name": "Default",
     }
-    return {"auth": auth, "region_name": REGION, "identity_api_version": "3", "interface": "public"}
 
 
-def connect(*, place: Place, name: str) -> Connection:
-    """Return openstacksdk's connection for one of CREDENTIALS."""
-    config = openstack.config.OpenStackConfig(config_files=[str(place.clouds_yaml)], load_envvars=False)
-    return Connection(config=config.get_one(cloud=name))
+def connect(*, place: Place, name: str, auth_url: str = "") -> Connection:
+    """Return openstacksdk's connection for one of CREDENTIALS; the caller closes it."""
+    options: dict[str, Any] = {**sign_in(place=place, name=name, auth_url=auth_url)}
+    return Connection(session=Session(auth=Password(**options)), region_name=REGION)
+
+
+def v3(connection: Connection) -> Identity:
+    """Return Keystone's API, of which openstacksdk knows two versions."""
+    identity = connection.identity
+    assert isinstance(identity, Identity)
+    return identity
 
 
 def ensure(*, place: Place, admin: Connection) -> None:
     """Make roles, projects, users, services and endpoints that are not there yet."""
-    identity = admin.identity
+    identity = v3(admin)
     roles = {role.name: role for role in identity.roles()}
     for name in ("service", "carina_reader"):
         roles[name] = roles.get(name) or identity.create_role(name=name)
@@ -77,18 +92,19 @@ def ensure(*, place: Place, admin: Connection) -> None:
 
 
 def _ensure_catalogue(*, place: Place, admin: Connection) -> None:
-    known = {service.name for service in admin.identity.services()}
+    identity = v3(admin)
+    known = {service.name for service in identity.services()}
     for name, (kind, path) in CATALOGUE.items():
         if name not in known:
-            service = admin.identity.create_service(name=name, type=kind)
+            service = identity.create_service(name=name, type=kind)
             for interface in ("public", "internal", "admin"):
-                admin.identity.create_endpoint(service_id=service.id, interface=interface, url=place.url(kind) + path, region_id=REGION)
+                identity.create_endpoint(service_id=service.id, interface=interface, url=place.url(kind) + path, region_id=REGION)
 
 
 def set_quota(*, admin: Connection, project: str, compute: Limits | None = None, network: Limits | None = None) -> None:
     """Set limits of a project; what is not named stays as it is."""
-    found = admin.identity.find_project(project, ignore_missing=False)
+    found = v3(admin).find_project(project, ignore_missing=False)
     if compute:
-        admin.compute.update_quota_set(found, **compute)
+        admin.compute.update_quota_set(found, user=None, **compute)
     if network:
         admin.network.update_quota(found.id, **network)

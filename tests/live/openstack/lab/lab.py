@@ -17,20 +17,21 @@ from carina_portal.embedded.terminal import Step, Terminal
 from tests.live.openstack.lab import configs, identity, packages, services, world
 from tests.live.openstack.lab.databases import Databases
 from tests.live.openstack.lab.identity import Limits
-from tests.live.openstack.lab.place import FakeHost, Place, default_state
+from tests.live.openstack.lab.place import ADDRESS, FakeHost, Place, default_state
 from tests.live.openstack.lab.services import Service, program
 
-LOCK = Path("/run/lock/carina-openstack-lab")
-LOCK_SECONDS = float(os.environ.get("CARINA_TEST_OPENSTACK_WAIT_SECONDS", "1800"))
+LOCK = Path(f"/run/lock/carina-openstack-{ADDRESS}")
+LOCK_SECONDS = float(os.environ.get("CARINA_TEST_OPENSTACK_WAIT_SECONDS", "240"))
 
 Spawn = Literal["", "hang", "fail", "delay"]
 Destroy = Literal["", "hang", "refuse", "delay"]
 
 
 class Lab:
-    """One OpenStack. Use as a context, or call `start` and `stop`; one at a time runs on a machine.
+    """One OpenStack. Use as a context, or call `start` and `stop`; one at a time runs on an address (CARINA_TEST_OPENSTACK_ADDRESS).
 
-    `state` is its directory (by default that of this clone, see `place.default_state`); what is there is continued, `wipe` forgets it.
+    `state` is its directory (by default that of this clone, see `place.default_state`); what is there is continued, on the address it was
+    made for, and `wipe` forgets it.
     """
 
     def __init__(self, *, state: Path | None = None, hosts: Sequence[FakeHost] = world.HOSTS, terminal: Terminal | None = None) -> None:
@@ -82,6 +83,15 @@ class Lab:
             raise
         return self
 
+    def attach(self) -> Self:
+        """Use a lab that another process started from the same state: all but killing and starting its services works.
+
+        Raises EmbeddedError if none runs.
+        """
+        if not self.clouds_yaml.exists() or not services.answers("identity"):
+            raise EmbeddedError(f"No test OpenStack from {self.place.state} answers on {ADDRESS}: python -m tests.live.openstack.lab")
+        return self
+
     def stop(self) -> None:
         """Stop everything; the state stays."""
         if self._admin is not None:
@@ -110,15 +120,15 @@ class Lab:
 
     def kill(self, name: str) -> None:
         """Kill a service with everything in its process group (kill -9) and leave it dead."""
-        self._services[name].child.kill()
+        self._service(name).child.kill()
 
     def stop_service(self, name: str) -> None:
         """End a service in order."""
-        self._services[name].child.stop()
+        self._service(name).child.stop()
 
     def start_service(self, name: str) -> None:
         """Start a service that was killed or stopped; returns when it answers. Raises EmbeddedError if it does not."""
-        service = self._services[name]
+        service = self._service(name)
         if service.child.alive:
             return
         service.start()
@@ -228,28 +238,41 @@ class Lab:
         found = next(iter(self.admin.compute.services(binary="nova-compute", host=host)), None)
         return found is not None and found.state == "up" and str(found.updated_at) >= self._services[f"nova-compute-{host}"].started
 
+    def _service(self, name: str) -> Service:
+        if name not in self._services:
+            known = ", ".join(self._services) or "none: it was started by another process, which alone can"
+            raise EmbeddedError(f"There is no service {name} to kill or start; there is {known}.")
+        return self._services[name]
+
     def _folder(self, host: FakeHost) -> Path:
         return self.place.state / "nova" / host.name
 
     def _take_lock(self) -> None:
-        """Wait until no other lab runs on this machine; raises EmbeddedError after LOCK_SECONDS."""
+        """Wait until no other lab runs on this address; raises EmbeddedError after LOCK_SECONDS."""
         LOCK.parent.mkdir(parents=True, exist_ok=True)
         file = LOCK.open("a+")
-        deadline, told = time.monotonic() + LOCK_SECONDS, False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                holder = LOCK.read_text().strip()
-                if time.monotonic() > deadline:
-                    file.close()
-                    raise EmbeddedError(f"Another test OpenStack runs on this machine ({holder}): wait for it, or stop it.") from None
-                if not told:
-                    self._terminal.say(f"  Waiting for another test OpenStack on this machine to stop: {holder}")
-                    told = True
-                time.sleep(1)
+        try:
+            self._wait_for(file)
+        except BaseException:
+            file.close()
+            raise
         file.truncate(0)
         file.write(f"process {os.getpid()}, {self.place.state}")
         file.flush()
         self._lock = file
+
+    def _wait_for(self, lock: IO[str]) -> None:
+        deadline, told = time.monotonic() + LOCK_SECONDS, False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = LOCK.read_text().strip()
+                if time.monotonic() > deadline:
+                    raise EmbeddedError(f"Another test OpenStack runs on {ADDRESS} ({holder}): wait for it, or stop it.") from None
+                if not told:
+                    self._terminal.say(f"  Waiting for another test OpenStack on {ADDRESS} to stop: {holder}")
+                    told = True
+                time.sleep(1)
+            else:
+                return

@@ -11,13 +11,20 @@ from pathlib import Path
 
 from carina_portal.embedded.layout import ROOT, EmbeddedError, cache_dir
 
-ADDRESS = "127.0.0.77"
-"""Every service listens here, on OpenStack's usual ports: another OpenStack on 127.0.0.1 is not disturbed."""
+ADDRESS = os.environ.get("CARINA_TEST_OPENSTACK_ADDRESS", "127.0.0.77")
+"""Every service listens here, on OpenStack's usual ports: another OpenStack on 127.0.0.1 is not disturbed.
+
+Two labs on one machine need two addresses of 127.0.0.0/24; see `Lab` about their state.
+"""
+NUMBER = int(ADDRESS.rsplit(".", 1)[1])
 
 PORTS = {"identity": 5000, "compute": 8774, "placement": 8778, "image": 9292, "network": 9696, "mariadb": 3306, "rabbit": 5672}
-EPMD_PORT, ERLANG_PORT = 4377, 25677  # Erlang's name server always listens on 127.0.0.1, too, so its port is not the usual one
+EPMD_PORT, ERLANG_PORT = (
+    4300 + NUMBER,
+    25600 + NUMBER,
+)  # Erlang's name server always listens on 127.0.0.1, too, so its port is not the usual one
 
-BRIDGE = "carinaos0"
+BRIDGE = f"carinaos{NUMBER}"
 REGION = "RegionOne"
 NET_CIDR, NET_GATEWAY, NET_POOL = "10.89.0.0/22", "10.89.0.1", ("10.89.0.50", "10.89.3.250")
 PUBLIC_CIDR, PUBLIC_GATEWAY, PUBLIC_POOL = "10.90.0.0/22", "10.90.0.1", ("10.90.0.10", "10.90.3.250")

@@ -77,7 +77,7 @@ def ensure_aggregate(*, admin: Connection, name: str, metadata: dict[str, str], 
 
 def ensure_flavor(*, admin: Connection, name: str, metadata: str, vcpus: int, ram: int, disk: int) -> None:
     """Make a flavor that asks for aggregates with this container_host, or for nothing."""
-    if admin.compute.find_flavor(name) is None:
+    if name not in {flavor.name for flavor in admin.compute.flavors(is_public=None, get_extra_specs=False)}:
         flavor = admin.compute.create_flavor(name=name, vcpus=vcpus, ram=ram, disk=disk)
         if metadata:
             admin.compute.create_flavor_extra_specs(flavor, {EXTRA_SPEC: metadata})
@@ -98,10 +98,8 @@ def _add_host(admin: Connection, *, aggregate: str, host: str) -> None:
 
 
 def _ensure_flavors(admin: Connection) -> None:
-    known = {flavor.name for flavor in admin.compute.flavors(get_extra_specs=False)}
     for name, (metadata, vcpus, ram, disk) in FLAVORS.items():
-        if name not in known:
-            ensure_flavor(admin=admin, name=name, metadata=metadata, vcpus=vcpus, ram=ram, disk=disk)
+        ensure_flavor(admin=admin, name=name, metadata=metadata, vcpus=vcpus, ram=ram, disk=disk)
 
 
 def _ensure_networks(admin: Connection) -> None:
@@ -121,8 +119,9 @@ def _ensure_networks(admin: Connection) -> None:
 
 
 def _ensure_network(admin: Connection, *, options: dict[str, object], subnet: dict[str, object], pool: tuple[str, str]) -> None:
-    network = admin.network.find_network(str(options["name"])) or admin.network.create_network(provider_network_type="flat", **options)
-    if admin.network.find_subnet(str(subnet["name"])) is None:
+    found = next(iter(admin.network.networks(name=options["name"])), None)
+    network = found or admin.network.create_network(provider_network_type="flat", **options)
+    if not list(admin.network.subnets(network_id=network.id)):
         pools = [{"start": pool[0], "end": pool[1]}]
         admin.network.create_subnet(network_id=network.id, ip_version=4, allocation_pools=pools, **subnet)
 
