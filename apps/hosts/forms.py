@@ -28,9 +28,19 @@ NOT_SHOWN = ("config", "cacert_pem", f"{DISCOVERY}config", f"{DISCOVERY}cacert_p
 KEPT = "Never shown again; leave empty to keep what is stored."
 
 
+class WriteOnly(forms.Textarea):
+    """A field that never shows what is in it, not even to whoever typed it a moment ago: pages are kept by browsers."""
+
+    def format_value(self, value: Any) -> str:
+        """Return nothing."""
+        del value
+        return ""
+
+
 def _text(*, label: str, rows: int = 0, hint: str = "") -> forms.CharField:
     plain = {"autocomplete": "off", "spellcheck": "false"}
-    widget = forms.Textarea(attrs={**plain, "rows": rows, "cols": 80, "class": "vLargeTextField"}) if rows else forms.TextInput(attrs=plain)
+    area = WriteOnly if hint.endswith(KEPT) else forms.Textarea
+    widget = area(attrs={**plain, "rows": rows, "cols": 80, "class": "vLargeTextField"}) if rows else forms.TextInput(attrs=plain)
     return forms.CharField(label=label, required=False, widget=widget, help_text=hint, strip=not rows)
 
 
