@@ -11,7 +11,7 @@ DEPLOYED := CARINA_EMBEDDED=0 CARINA_BASE_URL=https://carina.example.com CARINA_
 
 export PORT CARINA_VAR
 .DEFAULT_GOAL := help
-.PHONY: help run services test check lint shell manage clean install install-dev
+.PHONY: help run services test test-openstack check lint shell manage clean install install-dev
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -26,6 +26,10 @@ test: install-dev ## Run all checks and tests; only some: make test T=tests/unit
 	@CARINA_VAR=$(TEST_VAR) $(EMBEDDED) test-tools
 	@$(if $(T),,$(MAKE) --no-print-directory check)
 	@CARINA_VAR=$(TEST_VAR) CARINA_POSTGRES_OPTIONS="-c fsync=off -c full_page_writes=off" $(EMBEDDED) exec -- $(VENV)/python -m pytest $(or $(T),$(SUITES))
+
+test-openstack: install-dev ## Run what is tested on a real OpenStack, which is installed and started for it (root, Debian 12)
+	@CARINA_VAR=$(TEST_VAR) $(EMBEDDED) test-tools
+	@CARINA_VAR=$(TEST_VAR) CARINA_POSTGRES_OPTIONS="-c fsync=off -c full_page_writes=off" $(EMBEDDED) exec -- $(VENV)/python -m pytest -m "openstack or openstack_real" $(or $(T),$(SUITES))
 
 check: install-dev ## Formatting, lint, types, layers, templates, migrations, deployment settings
 	$(VENV)/ruff check .

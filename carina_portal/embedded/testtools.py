@@ -1,8 +1,9 @@
-"""What tests use beside Python: a browser, the shells people source our scripts in, and the real docker client."""
+"""What tests use beside Python: a browser, the shells people source our scripts in, the real docker client, and a real OpenStack."""
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def install(*, terminal: Terminal) -> int:
     for program in [*PROGRAMS, "docker"]:
         if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:{programs_dir()}"):
             terminal.say(f"  {program} is not here and could not be installed: the tests that need it are skipped and say so.")
-    return 0
+    # The tests know what their OpenStack needs, and say what of it cannot be had here.
+    return subprocess.run([sys.executable, "-m", "tests.live.openstack.lab", "--install"], cwd=ROOT, check=False).returncode
 
 
 def _fetch_docker_client(*, log: Path) -> None:
