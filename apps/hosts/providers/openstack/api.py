@@ -11,7 +11,7 @@ from openstack.connection import Connection
 from openstack.exceptions import SDKException
 from openstack.proxy import Proxy
 
-from apps.hosts.contracts import CloudRefused
+from apps.hosts.contracts import CloudRefused, CloudUnreachable
 from apps.hosts.providers.openstack.errors import NotThere, error_from_library, error_of, text_of
 
 OLDEST_MICROVERSION, BEST_MICROVERSION = (2, 52), (2, 79)
@@ -124,7 +124,10 @@ class Api:
         with self._lock:
             if not self._microversion:
                 data = self.connection.compute.get_endpoint_data()
-                offered = tuple(part or 0 for part in (data.max_microversion if data is not None else None) or ())
+                # keystoneauth hides that Nova did not answer the question for its versions: it then knows none.
+                if data is None or data.max_microversion is None:
+                    raise CloudUnreachable("OpenStack's Nova did not say which microversions of its API it has.")
+                offered = tuple(part or 0 for part in data.max_microversion)
                 if offered < OLDEST_MICROVERSION:
                     raise CloudRefused("The cloud's Nova is older than microversion 2.52 (Pike), which brought tags; Carina needs it.")
                 best = min(offered, BEST_MICROVERSION)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from openstack.connection import Connection
 
-from apps.hosts.contracts import AggregateInfo, CloudFacts, CloudRefused, FlavorInfo, HostKind, ImageInfo, QuotaInfo
+from apps.hosts.contracts import AggregateInfo, CloudFacts, CloudRefused, CloudUnreachable, FlavorInfo, HostKind, ImageInfo, QuotaInfo
 from apps.hosts.providers.openstack import inventory
 from apps.hosts.providers.openstack.inventory import Found, Json
 from apps.hosts.providers.openstack.queries import allowed, answer, every
@@ -136,11 +136,14 @@ def _resources_of(operator: Connection, uuid: str) -> dict[str, tuple[int, int]]
 
 def _version(portal: Connection) -> str:
     data = portal.compute.get_endpoint_data()
-    told = data.max_microversion if data is not None else None
-    highest = None if told is None else (int(told[0]), int(told[1]))
-    if highest is None or highest < OLDEST_MICROVERSION:
-        words = "no microversions" if highest is None else f"version {_dotted(highest)}"
-        raise CloudRefused(f"Nova offers {words} of its API; {_dotted(OLDEST_MICROVERSION)} (Rocky) is the oldest Carina can use.")
+    # keystoneauth hides that Nova did not answer the question for its versions: it then knows none.
+    if data is None or data.max_microversion is None:
+        raise CloudUnreachable("OpenStack's Nova did not say which microversions of its API it has.")
+    highest = (int(data.max_microversion[0]), int(data.max_microversion[1]))
+    if highest < OLDEST_MICROVERSION:
+        raise CloudRefused(
+            f"Nova offers version {_dotted(highest)} of its API; {_dotted(OLDEST_MICROVERSION)} (Rocky) is the oldest Carina can use."
+        )
     release = RELEASES.get(highest)
     return f"OpenStack Nova {_dotted(highest)}" + (f" ({release})" if release else "")
 
