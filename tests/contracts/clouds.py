@@ -3,18 +3,20 @@
 import os
 import socket
 import time
+from dataclasses import replace
 from typing import Any, Protocol
 
 import httpx
 import pytest
 
-from apps.hosts.contracts import HostSpec, NetworkSpec, Owner, PowerState
+from apps.hosts.contracts import HostKind, HostSize, HostSpec, NetworkSpec, Owner, PowerState
 from apps.hosts.providers.base import CloudAccess, Provider
 from apps.hosts.providers.incus import IncusProvider
 from apps.hosts.providers.incus.client import IncusClient
 from apps.hosts.providers.incus.inspection import run_inside
 from apps.hosts.providers.incus.instances import instance_config, instance_devices
 from apps.hosts.providers.incus.naming import INCUS, bridge_name, project_name
+from tests.contracts.bays import SMALL
 from tests.doubles import memory_provider
 from tests.doubles.memory_provider import MemoryHost, MemoryProvider, cloud_named
 
@@ -22,15 +24,36 @@ INCUS_ENVIRONMENT = ("CARINA_TEST_INCUS_SOCKET", "CARINA_TEST_INCUS_POOL", "CARI
 
 
 class Cloud(Protocol):
-    """A cloud under test."""
+    """A cloud under test, and where clouds may differ."""
 
     image: str
+    flavor: str
+    """The cloud's own flavor for a host, empty where it has none; `size` is what that flavor has."""
+    size: HostSize
+    aggregate: str
+    """Where hosts land, empty where there is only one aggregate."""
+    names_are_unique: bool
+    """Whether two things of one name cannot exist, so that a stranger's is in the way."""
+    rewrites_files: bool
+    """Whether a stopped host can be given other files."""
+    chooses_addresses: bool
+    """Whether it is the cloud that says which addresses are free, and a reservation is more than a number."""
+    lacks: frozenset[HostKind]
+    """Kinds of hosts it does not have."""
+    after_crash: frozenset[PowerState]
+    """How a host may be whose maker died right after asking for it."""
+    never_runs_guests: bool
+    """Whether its hypervisors only pretend, so that nothing on a host can be asked."""
 
     def provider(self) -> Provider:
         """A new provider, as another worker would have one."""
         ...
 
     def unreachable_provider(self) -> Provider: ...
+
+    def limit_hosts(self, network: NetworkSpec, hosts: int) -> NetworkSpec:
+        """Let the bay's tenant have only so many hosts; returns the network to ensure."""
+        ...
 
     def crash_after_create(self, spec: HostSpec) -> None:
         """Leave the host behind as a worker that died between create and the first file."""
@@ -51,7 +74,11 @@ class Cloud(Protocol):
     def read_file(self, spec: HostSpec, path: str) -> bytes: ...
 
     def real_address(self, spec: HostSpec) -> str:
-        """The address the host itself has."""
+        """The address the host itself has, seen without the provider."""
+        ...
+
+    def take_away(self, spec: HostSpec) -> None:
+        """Delete what was reserved for the host."""
         ...
 
     def everything_of(self, owner: Owner) -> set[str]:
@@ -73,10 +100,15 @@ class MemoryCloudUnderTest:
     """The double."""
 
     image = "node-swarm"
+    flavor, size, aggregate = "", SMALL, ""
+    names_are_unique, rewrites_files, chooses_addresses, never_runs_guests = True, True, False, False
+    lacks = frozenset({HostKind.VM, HostKind.BAREMETAL})
+    after_crash = frozenset({PowerState.STOPPED})
 
-    def __init__(self) -> None:
+    def __init__(self, *, slow_starts: int = 0) -> None:
         self._access = CloudAccess(name=f"contract-{id(self)}", installation="c0de", settings={}, secrets={})
         self._cloud = cloud_named(name=self._access.name)
+        self._cloud.slow_starts = slow_starts
 
     def provider(self) -> Provider:
         return MemoryProvider(self._access)
@@ -85,6 +117,9 @@ class MemoryCloudUnderTest:
         access = CloudAccess(name="contract-unreachable", installation="c0de", settings={}, secrets={})
         cloud_named(name=access.name).reachable = False
         return MemoryProvider(access)
+
+    def limit_hosts(self, network: NetworkSpec, hosts: int) -> NetworkSpec:
+        return with_hosts(network, hosts)
 
     def crash_after_create(self, spec: HostSpec) -> None:
         self._cloud.hosts[memory_provider.project_name(spec.owner), spec.ref] = MemoryHost(spec=spec, owner=spec.owner)
@@ -113,6 +148,9 @@ class MemoryCloudUnderTest:
     def real_address(self, spec: HostSpec) -> str:
         return self._host(spec).spec.address
 
+    def take_away(self, spec: HostSpec) -> None:
+        raise AssertionError("nothing is reserved in memory")
+
     def everything_of(self, owner: Owner) -> set[str]:
         project, network = memory_provider.project_name(owner), memory_provider.network_name(owner)
         names = {ref for other, ref in self._cloud.hosts if other == project}
@@ -135,6 +173,11 @@ class MemoryCloudUnderTest:
 class IncusUnderTest:
     """A real Incus, named by the environment. What is not the provider's own work is done by plain requests."""
 
+    flavor, size, aggregate = "", SMALL, ""
+    names_are_unique, rewrites_files, chooses_addresses, never_runs_guests = True, True, False, False
+    lacks = frozenset({HostKind.VM, HostKind.BAREMETAL})
+    after_crash = frozenset({PowerState.STOPPED})
+
     def __init__(self) -> None:
         missing = [name for name in INCUS_ENVIRONMENT if not os.environ.get(name)]
         if missing:
@@ -155,6 +198,9 @@ class IncusUnderTest:
             provider.close()
         self.client.close()
         self._http.close()
+
+    def limit_hosts(self, network: NetworkSpec, hosts: int) -> NetworkSpec:
+        return with_hosts(network, hosts)
 
     def crash_after_create(self, spec: HostSpec) -> None:
         self._create(spec, config=instance_config(spec=spec, dialect=INCUS, nameservers=""))
@@ -187,6 +233,9 @@ class IncusUnderTest:
         state = self.raw("GET", f"instances/{spec.ref}/state", params={"project": project_name(spec.owner)})
         addresses = [each["address"] for each in state["network"]["eth0"]["addresses"] if each["family"] == "inet"]
         return ",".join(addresses)
+
+    def take_away(self, spec: HostSpec) -> None:
+        raise AssertionError("nothing is reserved in Incus")
 
     def everything_of(self, owner: Owner) -> set[str]:
         names = {each["name"] for each in self.raw("GET", "instances", params={"project": project_name(owner), "recursion": "1"})}
@@ -258,3 +307,8 @@ class IncusUnderTest:
     def _power(self, spec: HostSpec, action: str) -> None:
         body = {"action": action, "force": True, "timeout": 20}
         self.raw("PUT", f"instances/{spec.ref}/state", params={"project": project_name(spec.owner)}, json=body)
+
+
+def with_hosts(network: NetworkSpec, hosts: int) -> NetworkSpec:
+    """The network of a tenant that may have so many hosts, where that is said with the network."""
+    return replace(network, limits=replace(network.limits, hosts=hosts))

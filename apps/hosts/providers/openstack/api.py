@@ -17,7 +17,7 @@ from apps.hosts.providers.openstack.errors import NotThere, error_from_library, 
 OLDEST_MICROVERSION, BEST_MICROVERSION = (2, 52), (2, 79)
 """Tags in the request that makes a server came with 2.52 (Pike); nothing after 2.79 (Train) is needed."""
 SERVICES = {"compute": "compute", "network": "network", "image": "image", "volume": "block_storage"}
-PAGE = 1000
+PAGE, REFUSED = 1000, 400
 Json = dict[str, Any]
 Query = Mapping[str, str | Sequence[str]]
 
@@ -142,7 +142,7 @@ def _checked(answer: requests.Response, *, what: str) -> Json:
             body = answer.json()
         except ValueError:
             body = answer.text
-    if answer.status_code >= requests.codes.bad_request:
+    if answer.status_code >= REFUSED:
         raise error_of(what=what, status=answer.status_code, text=text_of(body))
     return body if isinstance(body, dict) else {}
 

@@ -8,6 +8,8 @@ answered 504 to one that was accepted, a worker that was thought dead), the serv
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
+
 from apps.hosts import userdata
 from apps.hosts.contracts import (
     CloudBusy,
@@ -27,12 +29,14 @@ from apps.hosts.providers.openstack.images import Images
 from apps.hosts.providers.openstack.naming import ADDRESS, REF, bay_metadata, metadata_owner, tags
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.places import Places
-from apps.hosts.providers.openstack.servers import Servers, power_of
+from apps.hosts.providers.openstack.servers import Servers, power_of, ref_of
 from apps.hosts.providers.openstack.spreading import ServerGroups
 from apps.hosts.providers.openstack.volumes import Volumes, mount_command
 
 WAKING: dict[str, Any] = {"SHUTOFF": {"os-start": None}, "PAUSED": {"unpause": None}, "SUSPENDED": {"resume": None}}
 Json = dict[str, Any]
+
+log = structlog.get_logger(__name__)
 
 
 class Hosts:
@@ -54,7 +58,7 @@ class Hosts:
         found = self._servers.named(spec.owner, spec.ref)
         if not found:
             return self._create(spec)
-        server = self._only_one(spec, found)
+        server = self._only_one(spec.owner, spec.ref, found)
         power = power_of(server)
         if power == PowerState.GOING:
             self._servers.delete(server)  # asks again only if Nova seems to have forgotten it
@@ -67,6 +71,13 @@ class Hosts:
         if power == PowerState.STOPPED:
             return self._act(server, WAKING[server["status"]])
         return self._servers.state(server)
+
+    def list(self, owner: Owner) -> list[HostState]:
+        """Return every host of the bay, each once: a server that a host has too much is deleted on sight."""
+        by_ref: dict[str, list[Json]] = {}
+        for server in self._servers.of(owner):
+            by_ref.setdefault(ref_of(server), []).append(server)
+        return [self._servers.state(self._only_one(owner, ref, servers)) for ref, servers in by_ref.items()]
 
     def remove(self, *, owner: Owner, ref: str, keep_place: bool) -> bool:
         """Delete the host with its volume, and its place unless that is kept; return whether all is gone."""
@@ -157,14 +168,16 @@ class Hosts:
             self._places.doubt()
             raise CloudBusy(f"A server that the cloud does not list yet has the port of {ref}.")
 
-    def _only_one(self, spec: HostSpec, found: Sequence[Json]) -> Json:
+    def _only_one(self, owner: Owner, ref: str, found: Sequence[Json]) -> Json:
         """Return the server that counts, and delete any other: the one the port belongs to, else one that runs, else the oldest."""
-        if len(found) == 1:
-            return found[0]
-        holder = self._places.port(owner=spec.owner, ref=spec.ref)["device_id"]
-        kept = next((server for server in found if server["id"] == holder), found[0])
-        for server in found:
+        present = [server for server in found if power_of(server) != PowerState.GOING]
+        if len(present) <= 1:
+            return (present or found)[0]
+        holder = self._places.holder(owner=owner, ref=ref)
+        kept = next((server for server in present if server["id"] == holder), present[0])
+        for server in present:
             if server is not kept:
+                log.warning("surplus_server_deleted", ref=ref, server=server["id"], kept=kept["id"])
                 self._servers.delete(server)
         return kept
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from apps.hosts.contracts import CloudRefused, HostKind
 
@@ -63,7 +63,7 @@ class Options:
             network=network,
             external_network=external,
             reaches_hosts=_truth(settings, "reaches_hosts", default=bool(network)),
-            nameservers=_words(settings.get("nameservers", "")),
+            nameservers=_addresses(settings.get("nameservers", "")),
             allowed_from=_networks(settings.get("allowed_from", "") or "0.0.0.0/0"),
             ingress=tuple(_opening(word) for word in _words(settings.get("ingress", "") or INGRESS)),
             spread_policy=_one_of(settings, "spread_policy", SPREADS),
@@ -101,6 +101,13 @@ def _networks(text: str) -> tuple[str, ...]:
         return tuple(str(ip_network(word)) for word in _words(text))
     except ValueError as error:
         raise CloudRefused(f"The cloud's setting allowed_from must be networks such as 203.0.113.0/24: {error}.") from None
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_address(word)) for word in _words(text))
+    except ValueError as error:
+        raise CloudRefused(f"The cloud's setting nameservers must be addresses: {error}.") from None
 
 
 def _opening(word: str) -> Opening:

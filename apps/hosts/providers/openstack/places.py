@@ -50,6 +50,10 @@ class Places:
             raise CloudBusy(f"Nothing is reserved for {ref} in the cloud any more.")
         return port
 
+    def holder(self, *, owner: Owner, ref: str) -> str:
+        """Return the id of the server that has the host's port now; empty if none has."""
+        return next((port["device_id"] for port in _by_ref(self.ports_of(owner)).values() if port["name"] == ref), "")
+
     def ports_of(self, owner: Owner) -> list[Json]:
         """Return every port of the bay there is now."""
         return _of(owner, self._api.listing("ports", query={"fields": FIELDS, "description": mark(owner)}))

@@ -110,10 +110,7 @@ class OpenStackProvider:
 
     def list_hosts(self, owner: Owner) -> list[HostState]:
         """Every host of the bay, from the list all bays share."""
-        states: dict[str, HostState] = {}
-        for server in self._servers.of(owner):
-            states.setdefault(ref_of(server), self._servers.state(server))
-        return list(states.values())
+        return self._hosts.list(owner)
 
     def remove_host(self, owner: Owner, ref: str, *, keep_place: bool = False) -> bool:
         """Delete the host, its volume and its place; see `hosts.Hosts.remove`."""

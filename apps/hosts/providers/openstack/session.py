@@ -11,6 +11,7 @@ import random
 import re
 import ssl
 import time
+import warnings
 from functools import partial
 from itertools import count
 from typing import Any
@@ -24,6 +25,7 @@ from keystoneauth1.exceptions import ClientException
 from openstack.config.loader import OpenStackConfig
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
+from openstack.warnings import RemovedInSDK60Warning
 from requests.adapters import HTTPAdapter
 
 from apps.hosts.contracts import CloudCredentialsRejected, CloudRefused
@@ -76,7 +78,9 @@ def connect(access: CloudAccess, *, prefix: str = "") -> Connection:
         session_constructor=Ours,
     )
     try:
-        return Connection(config=loader.get_one(**config))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RemovedInSDK60Warning)  # about metrics, whether or not any are asked for
+            return Connection(config=loader.get_one(**config))
     except (SDKException, ClientException, AttributeError, KeyError, TypeError, ValueError) as error:  # all of them mean the settings
         kind = CloudCredentialsRejected if "auth" in str(error).lower() else CloudRefused
         raise kind(f"The settings of the cloud {access.name} cannot be used: {_one_line(error)}.") from None

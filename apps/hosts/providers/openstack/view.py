@@ -32,7 +32,8 @@ class View:
         self._listed: dict[str, Json] = {}
         self._begun = float("-inf")
         self._took = 0.0
-        self._void_before = float("-inf")
+        self._doubts = 0
+        self._doubts_when_begun = 0
         self._ours: dict[str, tuple[float, Json | None]] = {}
 
     def look(self, *, age: float | None = None) -> list[Json]:
@@ -41,7 +42,7 @@ class View:
         while True:
             with self._lock:
                 allowed = age if age is not None else min(max(YOUNG_SECONDS, 2 * self._took), OLDEST_SECONDS)
-                if self._begun >= max(asked - allowed, self._void_before):
+                if self._begun >= asked - allowed and self._doubts_when_begun == self._doubts:
                     return self._merged()
                 flight = self._flight
                 if flight is None:
@@ -75,10 +76,10 @@ class View:
     def doubt(self) -> None:
         """Believe in no list begun until now: we asked for a change and do not know what came of it."""
         with self._lock:
-            self._void_before = self._clock()
+            self._doubts += 1
 
     def _fly(self, flight: "Future[None]") -> None:
-        begun = self._clock()
+        begun, doubts = self._clock(), self._doubts
         try:
             listed = {thing["id"]: thing for thing in self._fetch()}
         except BaseException as error:
@@ -87,7 +88,8 @@ class View:
             flight.set_exception(error)
             raise
         with self._lock:
-            self._flight, self._listed, self._begun, self._took = None, listed, begun, self._clock() - begun
+            self._flight, self._listed = None, listed
+            self._begun, self._took, self._doubts_when_begun = begun, self._clock() - begun, doubts
             self._ours = {key: ours for key, ours in self._ours.items() if self._still_news(key, ours)}
         flight.set_result(None)
 
