@@ -39,7 +39,8 @@ FLAVORS = ("container1-4", "vm1-1", "metal1-16")
 ANSWER_SECONDS = 5.0
 """How long the portal waits for an answer here: longer delays make requests arrive after it has given up."""
 DELAYS = (0.5, 2.0, 7.0)
-PATIENCE_SECONDS = 420.0
+PATIENCE_SECONDS = 900.0
+LOOK_SECONDS = 4.0
 SWEEPS = 4
 LATE_SECONDS = 9.0
 """How long the longest delayed request may still be on its way when the last bay is gone."""
@@ -105,7 +106,8 @@ class Lives:
         """Live through all of them, wait until all is quiet, sweep, and count what is left."""
         begun = time.monotonic()
         pool: Queue[PortalClient] = Queue()
-        for client in clients(self._portal, number=at_once):
+        asking = clients(self._portal, number=at_once)
+        for client in asking:
             pool.put(client)
         self._proxy.reset()
         trouble = threading.Thread(target=self._make_trouble, name="trouble")
@@ -119,6 +121,8 @@ class Lives:
         finally:
             self._stop.set()
             trouble.join()
+            for client in asking:
+                client.http.close()
         self.score.faults = self._proxy.injected()
         self.score.calls = sum(number for number, _ in self._proxy.counts().values())
         self._proxy.clear()
@@ -150,7 +154,7 @@ class Lives:
                 self.score.kinds[kind] += 1
 
     def _one(self, client: PortalClient, name: str, *, kind: str, dice: random.Random) -> None:
-        count = dice.randint(1, 3)
+        count = dice.choices([1, 2, 3], weights=[5, 3, 2])[0]
         managers = {"manager_count": 3} if count == 3 and dice.random() < 0.5 else {}  # noqa: PLR2004 - then a server group is made
         begun = time.monotonic()
         client.create(name=name, node_count=count, flavor=dice.choice(FLAVORS), **managers)
@@ -159,18 +163,18 @@ class Lives:
         if kind == "cut short":
             time.sleep(dice.uniform(0, 6))
         else:
-            client.wait(name, patience=PATIENCE_SECONDS, every=0.5)
+            client.wait(name, patience=PATIENCE_SECONDS, every=LOOK_SECONDS)
             with self._guard:
                 self.score.create_seconds.append(time.monotonic() - begun)
         if kind == "resized":
             client.resize(name, max(count + dice.choice([-1, 1, 2]), 3 if managers else 1))
             if dice.random() < 0.7:  # noqa: PLR2004 - else it is deleted while it is being resized
-                client.wait(name, patience=PATIENCE_SECONDS, every=0.5)
+                client.wait(name, patience=PATIENCE_SECONDS, every=LOOK_SECONDS)
             else:
                 time.sleep(dice.uniform(0, 4))
         begun = time.monotonic()
         client.delete(name)
-        client.wait_gone(name, patience=PATIENCE_SECONDS, every=0.5)
+        client.wait_gone(name, patience=PATIENCE_SECONDS, every=LOOK_SECONDS)
         with self._guard:
             self.score.delete_seconds.append(time.monotonic() - begun)
 
@@ -215,7 +219,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--rate", type=float, default=0.08, help="share of calls that are broken")
-    parser.add_argument("--kill-every", type=float, default=30.0, help="seconds between two kills of the worker, on average")
+    parser.add_argument("--kill-every", type=float, default=45.0, help="seconds between two kills of the worker, on average")
     parser.add_argument("--own-networks", action="store_true", help="each bay has a network, router and floating IPs of its own")
     parser.add_argument("--lab", type=Path, help="state directory of a tests' OpenStack that runs already; else one is started")
     parser.add_argument("--var", type=Path, default=ROOT / "var" / "bench-openstack")

@@ -29,7 +29,7 @@ from tests.live.openstack.proxy import FaultProxy
 SHARED_NETWORK, EXTERNAL_NETWORK = "carina-net", "public"
 CLOUD = "bench"
 NETWORK_KINDS = ("ports", "floatingips", "routers", "subnets", "networks", "security-groups")
-WATCH_SECONDS = 0.5
+WATCH_SECONDS = 2.0
 COMPUTE_VERSION = "2.61"
 Json = dict[str, Any]
 
@@ -116,7 +116,7 @@ class Project:
 
 
 class Watch:
-    """Looks at the project's servers from outside, twice a second, for hosts that exist twice. A context; works in a thread."""
+    """Looks at the project's servers from outside, every two seconds, for hosts that exist twice. A context; works in a thread."""
 
     def __init__(self, *, project: Project, place: Place) -> None:
         self._project = project
@@ -234,10 +234,10 @@ def group_of(*, service: str, method: str, path: str) -> str:
     return "bays"
 
 
-def connection_of(*, project: Project, base: Json) -> Connection:
-    """Return openstacksdk's own connection as the project's user; the caller closes it."""
+def connection_of(*, entry: Json) -> Connection:
+    """Return openstacksdk's own connection for an entry of clouds.yaml; the caller closes it."""
     config = openstack.config.OpenStackConfig(load_yaml_config=False, load_envvars=False)
-    return Connection(config=config.get_one(**project.entry(base)))
+    return Connection(config=config.get_one(**entry))
 
 
 def _word(thing: Json) -> str:
