@@ -233,18 +233,13 @@ def _about_images(found: Sequence[AggregateInfo], images: Sequence[ImageInfo]) -
 
 
 def _about_networks(networks: Networks, settings: Mapping[str, str]) -> list[str]:
-    sentences = [
-        f"The network “{settings[name]}” of this cloud's setting {name} is not there: no bay can be created."
-        for name in ("network", "external_network")
+    known = {"network": networks.shared, "external_network": networks.external}
+    return [
+        f"The network “{settings[name]}” of this cloud's setting {name} is not there: no bay can be created. "
+        f"There is: {', '.join(names) or 'none'}."
+        for name, names in known.items()
         if settings.get(name) and settings[name] not in networks.known
     ]
-    if not settings.get("network") and not settings.get("external_network"):
-        known = ", ".join(networks.external)
-        sentences.append(
-            "Neither network nor external_network is set: networks of bays lead nowhere. "
-            + (f"External networks here: {known}." if known else f"Networks here: {', '.join(networks.shared) or 'none'}.")
-        )
-    return sentences
 
 
 def _dotted(version: Sequence[int]) -> str:
