@@ -25,7 +25,7 @@ from apps.hosts.providers.base import Provider
 
 SMALL = HostSize(vcpus=1, memory_mib=256, disk_gib=2, processes=500)
 ROOMY = TenantLimits(hosts=10, vcpus=20, memory_mib=8192, processes=20000)
-PATIENCE_SECONDS, PAUSE_SECONDS = 90.0, 0.2
+PATIENCE_SECONDS, PAUSE_SECONDS = 150.0, 0.2
 ENGINE_PORT = 2376
 
 

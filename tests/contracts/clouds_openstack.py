@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from openstack.connection import Connection
 
 from apps.hosts.contracts import HostKind, HostSize, HostSpec, NetworkSpec, Owner, PowerState
 from apps.hosts.providers.base import CloudAccess, Provider
@@ -24,7 +23,7 @@ from apps.hosts.providers.openstack.naming import bay_name, mark
 from apps.hosts.providers.openstack.session import connect
 from tests.live.openstack.running import the_lab
 
-PATIENCE_SECONDS, PAUSE_SECONDS = 60.0, 0.2
+PATIENCE_SECONDS, PAUSE_SECONDS = 150.0, 0.2
 KINDS = ("ports", "floatingips", "networks", "subnets", "routers", "security-groups")
 UNREACHABLE = "http://127.0.0.1:9/v3"  # the discard port, where nobody listens
 NETWORK_KINDS = {"networks": "network", "security-groups": "security_group"}
@@ -57,8 +56,8 @@ class OpenStackUnderTest:
             each.name for each in self.admin.compute.aggregates() if (each.metadata or {}).get("container_host") == wanted
         )
 
-    def provider(self) -> Provider:
-        return self._provider(self._portal)
+    def provider(self, **settings: str) -> Provider:
+        return self._provider(self._portal, **settings)
 
     def unreachable_provider(self) -> Provider:
         return self._provider({**self._portal, "auth": {**self._portal["auth"], "auth_url": UNREACHABLE}})
@@ -152,10 +151,10 @@ class OpenStackUnderTest:
         self.admin.close()
         self.user.close()
 
-    def _provider(self, entry: dict[str, Any]) -> Provider:
+    def _provider(self, entry: dict[str, Any], **settings: str) -> Provider:
         discovery = _access("contract", self._admin_entry, prefix="discovery_")
         own = {"external_network": self._external} if self._external else {"network": self._network}
-        access = _access("contract", entry, **own, **discovery.settings)
+        access = _access("contract", entry, **own, **discovery.settings, **settings)
         access = CloudAccess(
             name=access.name, installation=access.installation, settings=access.settings, secrets={**access.secrets, **discovery.secrets}
         )
@@ -186,18 +185,13 @@ class OpenStackUnderTest:
             time.sleep(PAUSE_SECONDS)
 
 
-def connection_of(cloud: OpenStackUnderTest) -> Connection:
-    """The portal's own credentials, without the provider."""
-    return cloud.user
-
-
 def _access(name: str, entry: dict[str, Any], *, prefix: str = "", **settings: str) -> CloudAccess:
     auth = {key: value for key, value in entry["auth"].items() if key != "password"}
     config = json.dumps({**entry, "auth": auth})
     return CloudAccess(
         name=name,
         installation="c0de",
-        settings={f"{prefix}config": config, **settings},
+        settings={f"{prefix}config": config, "timeout": "120", **settings},  # the machine is busy with an OpenStack and its tests
         secrets={f"{prefix}password": entry["auth"]["password"]},
     )
 

@@ -31,7 +31,7 @@ from apps.hosts.contracts import (
     TenantLimits,
 )
 from apps.hosts.providers.base import Provider
-from tests.contracts.bays import ROOMY, Bay, until_gone, until_running
+from tests.contracts.bays import PATIENCE_SECONDS, ROOMY, Bay, until_gone, until_running
 from tests.contracts.clouds import Cloud, IncusUnderTest, MemoryCloudUnderTest
 from tests.contracts.clouds_openstack import OpenStackUnderTest
 
@@ -94,20 +94,20 @@ def bay(make_bay: MakeBay) -> Bay:
 
 def until_it_succeeds(step: Callable[[], Result]) -> Result:
     """As the engine does: what is transient is tried again."""
-    for _ in range(30):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
         try:
             return step()
         except ProviderError as error:
-            if not error.transient:
+            if not error.transient or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-    pytest.fail("still failing after thirty attempts")
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not true():
-        assert time.monotonic() < deadline, "that did not come true within 30 s"
+        assert time.monotonic() < deadline, f"that did not come true within {PATIENCE_SECONDS:.0f} s"
         time.sleep(0.2)
 
 

@@ -95,14 +95,17 @@ class Networks:
         network = next(iter(self._view.find(pick=partial(_of, owner), closer=partial(self.of, owner))), None)
         if network is not None and DONE in network["tags"]:
             return
-        network = network or self._create("networks", {"name": bay_name(owner)}, owner=owner)
-        subnet = next((each for each in self.of(owner, "subnets") if each["network_id"] == network["id"]), None)
+        subnet = router = None
+        fresh = network is None  # then nothing hangs on it yet
+        if network is None:
+            network = self._create("networks", {"name": bay_name(owner)}, owner=owner)
+        else:
+            subnet = next((each for each in self.of(owner, "subnets") if each["network_id"] == network["id"]), None)
+            router = next(iter(self.of(owner, "routers")), None)
         subnet = subnet or self._create("subnets", self._subnet(spec, network["id"]), owner=owner)
-        router = next(iter(self.of(owner, "routers")), None)
-        if router is None:
-            gateway = {"network_id": self.given(self._options.external_network)["id"]}
-            router = self._create("routers", {"name": bay_name(owner), "external_gateway_info": gateway}, owner=owner)
-        self._plug(router=router["id"], network=network["id"], subnet=subnet["id"])
+        router = router or self._create("routers", self._router(owner), owner=owner)
+        if fresh or not self._legs(router=router["id"], network=network["id"]):
+            self._plug(router=router["id"], subnet=subnet["id"])
         self._tag("routers", router, tags(owner))
         done = [*tags(owner), DONE]
         self._tag("networks", network, done)
@@ -145,23 +148,27 @@ class Networks:
             raise
         return answer
 
-    def _plug(self, *, router: str, network: str, subnet: str) -> None:
-        legs = self._api.listing("ports", query={"device_id": router, "network_id": network, "fields": ("id", "device_owner")})
-        if legs:
-            return
+    def _router(self, owner: Owner) -> Json:
+        outside = self.given(self._options.external_network)["id"]
+        return {"name": bay_name(owner), "external_gateway_info": {"network_id": outside}}
+
+    def _legs(self, *, router: str, network: str = "") -> list[Json]:
+        on = {"network_id": network} if network else {}
+        asked = {"device_id": router, **on, "fields": ("id", "device_owner")}
+        return [leg for leg in self._api.listing("ports", query=asked) if INTERFACE.search(leg["device_owner"])]
+
+    def _plug(self, *, router: str, subnet: str) -> None:
         try:
             self._api.put("network", f"/routers/{router}/add_router_interface", {"subnet_id": subnet})
         except AlreadyThere:
             return
 
     def _unplug(self, router: str) -> None:
-        legs = self._api.listing("ports", query={"device_id": router, "fields": ("id", "device_owner")})
-        for leg in legs:
-            if INTERFACE.search(leg["device_owner"]):
-                try:
-                    self._api.put("network", f"/routers/{router}/remove_router_interface", {"port_id": leg["id"]})
-                except NotThere:
-                    continue
+        for leg in self._legs(router=router):
+            try:
+                self._api.put("network", f"/routers/{router}/remove_router_interface", {"port_id": leg["id"]})
+            except NotThere:
+                continue
 
     def _tag(self, kind: str, thing: Json, wanted: list[str]) -> None:
         if not set(wanted) <= set(thing.get("tags") or []):

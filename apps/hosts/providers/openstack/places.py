@@ -136,9 +136,15 @@ class Places:
         if not ports:
             return {}
         wanted = {port["id"] for port in ports}
-        everything = self._floating.find(pick=partial(_of, owner), closer=partial(self.floating_of, owner), enough=len(ports))
-        found = {floating["port_id"]: floating for floating in reversed(everything) if floating["port_id"] in wanted}
-        loose = [floating for floating in everything if not floating["port_id"]]
+        seen: list[Json] = []
+
+        def pick(floatings: list[Json]) -> list[Json]:
+            seen[:] = _of(owner, floatings)
+            return [floating for floating in seen if floating["port_id"] in wanted]
+
+        leading = self._floating.find(pick=pick, closer=partial(self.floating_of, owner), enough=len(wanted))
+        found = {floating["port_id"]: floating for floating in reversed(leading)}
+        loose = [floating for floating in seen if not floating["port_id"]]
         for port_id in sorted(wanted - found.keys()):
             found[port_id] = self._tie(loose.pop(), port_id) if loose else self._create_floating(owner=owner, port_id=port_id)
         return {port_id: floating["floating_ip_address"] for port_id, floating in found.items()}
