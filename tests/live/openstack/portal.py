@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -13,6 +11,7 @@ from bench.create_bay import token_of
 from carina_portal.embedded import portal
 from carina_portal.embedded.layout import ROOT
 from carina_portal.embedded.stack import Stack
+from tests.live.openstack.console import Console
 
 LIMITS = {"max_bays": 1000, "max_hosts": 5000}
 FLAVORS = {
@@ -35,6 +34,7 @@ class OpenStackPortal:
 
     def __enter__(self) -> Self:
         self.stack.start()
+        self._console = Console(env=portal.full_environment(self.stack.env), log=self.stack.layout.logs / "console.log")
         self.shell(
             "from apps.tenants.models import Tenant; from apps.hosts.models import Flavor\n"
             f"Tenant.objects.filter(slug='demo').update(**{LIMITS!r})\n"
@@ -44,6 +44,7 @@ class OpenStackPortal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._console.close()
         self.stack.stop()
 
     def add_cloud(self, *, clouds_yaml: Path, entry: str, name: str = "lab", options: Mapping[str, str] | None = None, **more: str) -> None:
@@ -56,13 +57,12 @@ class OpenStackPortal:
         self.manage(*arguments)
 
     def manage(self, *arguments: str) -> str:
-        """Run a management command of this portal and return what it printed; raises CalledProcessError with its complaint."""
-        return self._run([str(ROOT / "manage.py"), *arguments])
+        """Run a management command of this portal and return what it printed; raises RuntimeError with its complaint."""
+        return self.shell(f"import sys; from django.core.management import call_command; call_command(*{arguments!r}, stdout=sys.stdout)")
 
     def shell(self, code: str) -> str:
-        """Run Python with the portal's models and return what it printed."""
-        start = "import django; django.setup()\n"
-        return self._run(["-c", start + code])
+        """Run Python with the portal's models and return what it printed; raises RuntimeError with its traceback."""
+        return self._console(code)
 
     def query(self, expression: str, *, imports: str) -> object:
         """Return the value of an expression over the portal's models, as JSON carries it."""
@@ -72,13 +72,6 @@ class OpenStackPortal:
     def client(self) -> PortalClient:
         """Return a client of the demo tenant's REST API."""
         return PortalClient(base_url=self.stack.base_url, token=token_of(self.stack), tenant="demo")
-
-    def _run(self, arguments: list[str]) -> str:
-        env = portal.full_environment(self.stack.env)
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(arguments)[:200]} -> {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-        return done.stdout
 
 
 def default_var(name: str) -> Path:
