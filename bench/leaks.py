@@ -1,6 +1,6 @@
 """Does anything stay behind in OpenStack, or come twice, when calls are lost and workers die? 200 lives of bays tell.
 
-usage: python -m bench.leaks [--cycles 200] [--seed N] [--at-once 8] [--rate 0.08] [--own-networks] [--lab DIRECTORY]
+usage: python -m bench.leaks [--cycles 200] [--seed N] [--at-once 8] [--rate 0.08] [--own-networks] [--minutes M] [--lab DIRECTORY]
 
 Bays are created, some resized, some deleted while they are being created, all deleted in the end, several at once, on the fake
 hypervisors of the tests' OpenStack. Between portal and cloud a proxy cuts connections before and after a call was carried out, delays
@@ -36,13 +36,13 @@ from tests.live.openstack.portal import OpenStackPortal
 from tests.live.openstack.proxy import FaultProxy
 
 FLAVORS = ("container1-4", "vm1-1", "metal1-16")
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 12.0
 """How long the portal waits for an answer here: longer delays make requests arrive after it has given up."""
-DELAYS = (0.5, 2.0, 7.0)
+DELAYS = (0.5, 3.0, 15.0)
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 4.0
 SWEEPS = 4
-LATE_SECONDS = 9.0
+LATE_SECONDS = 18.0
 """How long the longest delayed request may still be on its way when the last bay is gone."""
 
 
@@ -100,11 +100,13 @@ class Lives:
         self._seed, self._rate, self._kill_every = seed, rate, kill_every
         self._guard = threading.Lock()
         self._stop = threading.Event()
+        self._last_start = float("inf")
         self.score = Score()
 
-    def run(self, *, cycles: int, at_once: int, watch: Watch) -> Score:
-        """Live through all of them, wait until all is quiet, sweep, and count what is left."""
+    def run(self, *, cycles: int, at_once: int, watch: Watch, seconds: float = float("inf")) -> Score:
+        """Live through all of them, wait until all is quiet, sweep, and count what is left. None begins after `seconds`."""
         begun = time.monotonic()
+        self._last_start = begun + seconds
         pool: Queue[PortalClient] = Queue()
         asking = clients(self._portal, number=at_once)
         for client in asking:
@@ -137,6 +139,8 @@ class Lives:
         return self.score
 
     def _live(self, number: int, pool: "Queue[PortalClient]") -> None:
+        if time.monotonic() > self._last_start:
+            return
         dice = random.Random(f"{self._seed}/{number}")  # noqa: S311 - not a secret
         client = pool.get()
         name = f"life-{number}-{secrets.token_hex(2)}"
@@ -221,6 +225,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.08, help="share of calls that are broken")
     parser.add_argument("--kill-every", type=float, default=45.0, help="seconds between two kills of the worker, on average")
     parser.add_argument("--own-networks", action="store_true", help="each bay has a network, router and floating IPs of its own")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further life after so long")
     parser.add_argument("--lab", type=Path, help="state directory of a tests' OpenStack that runs already; else one is started")
     parser.add_argument("--var", type=Path, default=ROOT / "var" / "bench-openstack")
     parser.add_argument("--port", type=int, default=8795)
@@ -230,6 +235,7 @@ def main() -> None:
         score = leaks(
             place=place, cycles=options.cycles, at_once=options.at_once, seed=options.seed, rate=options.rate,
             kill_every=options.kill_every, own_networks=options.own_networks, var=options.var, port=options.port,
+            seconds=60 * options.minutes,
         )  # fmt: skip
     print(f"seed {options.seed}, {'own networks' if options.own_networks else 'shared network'}")
     print("\n".join(score.lines()), flush=True)
@@ -237,8 +243,9 @@ def main() -> None:
 
 
 def leaks(
-    *, place: Place, cycles: int, at_once: int, seed: int, rate: float, kill_every: float, own_networks: bool, var: Path, port: int
-) -> Score:
+    *, place: Place, cycles: int, at_once: int, seed: int, rate: float, kill_every: float, own_networks: bool, var: Path, port: int,
+    seconds: float = float("inf"),
+) -> Score:  # fmt: skip
     """Run all of it over a tests' OpenStack that runs, with a proxy, project and portal of its own."""
     with contextlib.ExitStack() as stack:
         proxy = stack.enter_context(FaultProxy(lab=place, seed=seed))
@@ -248,7 +255,7 @@ def leaks(
         )
         watch = stack.enter_context(Watch(project=project, place=place))
         lives = Lives(portal=portal, proxy=proxy, project=project, seed=seed, rate=rate, kill_every=kill_every)
-        return lives.run(cycles=cycles, at_once=at_once, watch=watch)
+        return lives.run(cycles=cycles, at_once=at_once, watch=watch, seconds=seconds)
 
 
 def _kinds(faults: dict[Kind, int]) -> str:

@@ -3,6 +3,7 @@
 Everything that is counted is asked of OpenStack's own services as administrator, never of the portal and never through the proxy.
 """
 
+import contextlib
 import secrets
 import threading
 import time
@@ -31,6 +32,18 @@ CLOUD = "bench"
 NETWORK_KINDS = ("ports", "floatingips", "routers", "subnets", "networks", "security-groups")
 WATCH_SECONDS = 2.0
 COMPUTE_VERSION = "2.61"
+SYNCS = 5
+FORGET_EARLIER_RUNS = """
+from apps.bays.models import Bay
+from apps.common.clock import now
+from apps.hosts.models import Cloud
+from apps.operations.models import Operation
+from apps.operations.states import UNFINISHED
+Operation.objects.filter(state__in=UNFINISHED).update(state="failed", code="cancelled", message="The cloud of an earlier run is gone.")
+Bay.objects.filter(deleted_at=None).update(condition="deleted", deleted_at=now())
+Cloud.objects.update(enabled=False, is_default=False)
+"""
+"""What an interrupted run left unfinished in the portal's database belongs to a project that is no more."""
 Json = dict[str, Any]
 
 
@@ -173,15 +186,26 @@ def portal_over(
         write_private(path=clouds, content=yaml.safe_dump({"clouds": {CLOUD: project.entry(dict(proxy.clouds_yaml("carina")))}}))
         networks = {"external_network": EXTERNAL_NETWORK} if own_networks else {"network": SHARED_NETWORK}
         options = {"timeout": str(seconds)}
-        portal.shell("from apps.hosts.models import Cloud\nCloud.objects.update(enabled=False, is_default=False)\n")
-        portal.add_cloud(clouds_yaml=clouds, entry=CLOUD, name=project.name, options=options, **networks)
-        portal.shell(
-            "from apps.hosts.models import Cloud\n"
-            f"Cloud.objects.filter(name={project.name!r}).update(is_default=True, enabled=True)\n"
-            "from apps.hosts.clouds import sync_cloud\n"
-            f"assert sync_cloud(cloud=Cloud.objects.get(name={project.name!r})), 'the cloud does not answer'\n"
-        )
+        portal.shell(FORGET_EARLIER_RUNS)
+        with contextlib.suppress(RuntimeError):  # a machine under load may be slow to answer: `_sync` is patient, and says what is wrong
+            portal.add_cloud(clouds_yaml=clouds, entry=CLOUD, name=project.name, options=options, **networks)
+        _sync(portal, name=project.name)
         yield portal
+
+
+def _sync(portal: OpenStackPortal, *, name: str) -> None:
+    """Have the portal look at the cloud until it has seen it; raises RuntimeError with what is in the way."""
+    look = (
+        "from apps.hosts.models import Cloud\nfrom apps.hosts.clouds import sync_cloud\n"
+        f"Cloud.objects.filter(name={name!r}).update(is_default=True, enabled=True)\n"
+        f"cloud = Cloud.objects.get(name={name!r})\n"
+        "if not sync_cloud(cloud=cloud):\n    cloud.refresh_from_db()\n    print(cloud.health_message)\n"
+    )
+    for _ in range(SYNCS):
+        reason = portal.shell(look).strip()
+        if not reason:
+            return
+    raise RuntimeError(f"The portal cannot use the cloud: {reason}")
 
 
 def clients(portal: OpenStackPortal, *, number: int) -> list[PortalClient]:
