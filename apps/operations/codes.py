@@ -35,7 +35,7 @@ CODES: dict[str, Code] = {
     ),
     "cloud_credentials": Code(
         title="The cloud no longer accepts this portal's credentials.",
-        advice="The operator of this portal must renew them (manage.py add_cloud); Carina goes on by itself after that.",
+        advice="The operator of this portal must renew them (manage.py add_cloud). Deletions then go on by themselves; heal other bays.",
         user_can_fix=False,
     ),
     "no_capacity": Code(
