@@ -45,26 +45,26 @@ def test_a_full_aggregate_takes_no_more(mine: Servers) -> None:
 
 
 def test_a_server_on_a_hanging_hypervisor_stays_in_build_until_that_behaves(lab: Lab, mine: Servers) -> None:
-    lab.misbehave(host="fake-vm1", spawn="hang")
-    server = mine.boot("hangs", flavor="vm1-1")
+    lab.misbehave(host="fake-lxc2", spawn="hang")
+    server = mine.boot("hangs", flavor="small1-1")
     wait_for(lambda: lab.admin.compute.get_server(server).task_state, "spawning")
     time.sleep(2)
     assert mine.status(server) == "BUILD"
-    lab.behave(host="fake-vm1")
+    lab.behave(host="fake-lxc2")
     assert mine.wait(server, "ACTIVE", "ERROR") == "ACTIVE"
 
 
 def test_a_hypervisor_that_fails_puts_the_server_into_error(lab: Lab, mine: Servers) -> None:
-    lab.misbehave(host="fake-vm1", spawn="fail")
-    server = mine.boot("fails", flavor="vm1-1")
+    lab.misbehave(host="fake-lxc2", spawn="fail")
+    server = mine.boot("fails", flavor="small1-1")
     assert mine.wait(server, "ACTIVE", "ERROR") == "ERROR"
     assert mine.fault(server)["code"] == 500
 
 
 def test_a_hypervisor_that_refuses_to_delete_keeps_the_server(lab: Lab, mine: Servers) -> None:
-    server = mine.boot("stays", flavor="vm1-1")
+    server = mine.boot("stays", flavor="small1-1")
     mine.wait(server, "ACTIVE")
-    lab.misbehave(host="fake-vm1", destroy="refuse")
+    lab.misbehave(host="fake-lxc2", destroy="refuse")
     mine.delete(server)
     assert mine.wait(server, "ERROR", "gone") == "ERROR"
     lab.behave()
@@ -73,16 +73,16 @@ def test_a_hypervisor_that_refuses_to_delete_keeps_the_server(lab: Lab, mine: Se
 
 
 def test_a_killed_hypervisor_is_noticed_and_knows_its_servers_when_it_is_back(lab: Lab, mine: Servers) -> None:
-    server = mine.boot("survives", flavor="vm1-1")
+    server = mine.boot("survives", flavor="small1-1")
     mine.wait(server, "ACTIVE")
-    lab.kill("nova-compute-fake-vm1")
-    wait_for(lambda: next(lab.admin.compute.services(binary="nova-compute", host="fake-vm1")).state, "down")
-    lab.start_service("nova-compute-fake-vm1")
-    assert next(lab.admin.compute.services(binary="nova-compute", host="fake-vm1")).state == "up"
+    lab.kill("nova-compute-fake-lxc2")
+    wait_for(lambda: next(lab.admin.compute.services(binary="nova-compute", host="fake-lxc2")).state, "down")
+    lab.start_service("nova-compute-fake-lxc2")
+    assert next(lab.admin.compute.services(binary="nova-compute", host="fake-lxc2")).state == "up"
     assert mine.status(server) == "ACTIVE"
     mine.delete(server)
     assert mine.wait(server, "gone", "ERROR") == "gone"
-    assert server not in (lab.place.state / "nova" / "fake-vm1" / "instances.json").read_text()
+    assert server not in (lab.place.state / "nova" / "fake-lxc2" / "instances.json").read_text()
 
 
 def test_a_killed_api_answers_again_once_it_is_started(lab: Lab, carina: Connection) -> None:

@@ -70,7 +70,7 @@ def ensure_aggregate(*, admin: Connection, name: str, metadata: dict[str, str], 
     found = next((aggregate for aggregate in admin.compute.aggregates() if aggregate.name == name), None)
     if found is None:
         found = admin.compute.create_aggregate(name=name)
-        admin.compute.set_aggregate_metadata(found, metadata)
+        admin.compute.set_aggregate_metadata(found, **metadata)
     for host in set(hosts) - set(found.hosts or []):
         _add_host(admin, aggregate=found.id, host=host)
 
