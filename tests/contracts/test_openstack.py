@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from structlog.testing import capture_logs
 
-from apps.hosts.contracts import CloudUnreachable, HostFailed, NetworkSpec, Owner, PowerState
+from apps.hosts.contracts import CloudRefused, CloudUnreachable, HostFailed, NetworkSpec, Owner, PowerState
 from apps.hosts.providers.base import Provider
 from apps.hosts.providers.openstack.naming import mark
 from tests.contracts.bays import ROOMY, Bay, until_gone, until_running
@@ -152,3 +152,20 @@ def test_a_host_that_builds_for_too_long_is_taken_away_and_said(cloud: OpenStack
     with pytest.raises(HostFailed, match="building"):
         impatient.ensure_host(replace(spec))
     until_gone(impatient, bay.owner, spec.ref)
+
+
+def test_a_host_with_a_volume_gets_one_or_is_refused_where_the_cloud_has_none(
+    provider: Provider, cloud: OpenStackUnderTest, bay: Bay
+) -> None:
+    (spec,) = bay.prepare(provider)
+    wish = replace(spec, size=replace(spec.size, volume_gib=1))
+    if not provider.discover().volumes:
+        print("this OpenStack has no block storage: making, attaching and deleting volumes was not run")
+        with pytest.raises(CloudRefused, match="block storage"):
+            provider.ensure_host(wish)
+        assert provider.list_hosts(bay.owner) == []
+        return
+    until_running(provider, wish)
+    assert any(thing == f"volume {spec.ref}" for thing in provider.leftovers(bay.owner))
+    until_gone(provider, bay.owner, spec.ref)
+    assert not any(thing.startswith("volume") for thing in provider.leftovers(bay.owner))

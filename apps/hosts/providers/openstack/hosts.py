@@ -72,7 +72,7 @@ class Hosts:
             return self._act(server, WAKING[server["status"]])
         return self._servers.state(server)
 
-    def list(self, owner: Owner) -> list[HostState]:
+    def states(self, owner: Owner) -> list[HostState]:
         """Return every host of the bay, each once: a server that a host has too much is deleted on sight."""
         by_ref: dict[str, list[Json]] = {}
         for server in self._servers.of(owner):

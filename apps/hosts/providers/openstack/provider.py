@@ -110,7 +110,7 @@ class OpenStackProvider:
 
     def list_hosts(self, owner: Owner) -> list[HostState]:
         """Every host of the bay, from the list all bays share."""
-        return self._hosts.list(owner)
+        return self._hosts.states(owner)
 
     def remove_host(self, owner: Owner, ref: str, *, keep_place: bool = False) -> bool:
         """Delete the host, its volume and its place; see `hosts.Hosts.remove`."""

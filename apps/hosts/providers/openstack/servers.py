@@ -9,7 +9,7 @@ from apps.hosts.contracts import HostState, Owner, PowerState
 from apps.hosts.providers.openstack.api import Api
 from apps.hosts.providers.openstack.errors import NotThere, one_line
 from apps.hosts.providers.openstack.naming import ADDRESS, REF, installation_tag, metadata_owner
-from apps.hosts.providers.openstack.view import View
+from apps.hosts.providers.openstack.view import YOUNG_SECONDS, View
 
 POWER = {
     "ACTIVE": PowerState.RUNNING,
@@ -27,6 +27,7 @@ POWER = {
 GOING_TASKS = frozenset({"deleting", "soft-deleting"})
 STARTING_TASKS = frozenset({"powering-on", "unpausing", "resuming", "reboot_started_hard", "rebooting_hard"})
 STUCK_DELETE_SECONDS = 60.0
+FRESH_SECONDS = 3.0
 Json = dict[str, Any]
 
 
@@ -43,8 +44,12 @@ class Servers:
         return sorted((server for server in self.view.look(age=age) if metadata_owner(server["metadata"]) == owner), key=_rank)
 
     def named(self, owner: Owner, ref: str) -> list[Json]:
-        """Return the servers of one host as of at most a second ago, the one that counts first."""
-        return [server for server in self.of(owner, age=1.0) if ref_of(server) == ref]
+        """Return the servers of one host as of a second or as long as a list takes ago, the one that counts first.
+
+        That is less than the lease of a worker: who takes over from one that died sees what it had asked for.
+        """
+        age = min(max(YOUNG_SECONDS, self.view.took), FRESH_SECONDS)
+        return [server for server in self.of(owner, age=age) if ref_of(server) == ref]
 
     def state(self, server: Json) -> HostState:
         """Return the server in the port's words; one that has been building for too long is `OTHER`."""

@@ -31,7 +31,8 @@ class View:
         self._flight: Future[None] | None = None
         self._listed: dict[str, Json] = {}
         self._begun = float("-inf")
-        self._took = 0.0
+        self.took = 0.0
+        """Seconds the last list took."""
         self._doubts = 0
         self._doubts_when_begun = 0
         self._ours: dict[str, tuple[float, Json | None]] = {}
@@ -41,7 +42,7 @@ class View:
         asked = self._clock()
         while True:
             with self._lock:
-                allowed = age if age is not None else min(max(YOUNG_SECONDS, 2 * self._took), OLDEST_SECONDS)
+                allowed = age if age is not None else min(max(YOUNG_SECONDS, 2 * self.took), OLDEST_SECONDS)
                 if self._begun >= asked - allowed and self._doubts_when_begun == self._doubts:
                     return self._merged()
                 flight = self._flight
@@ -89,7 +90,7 @@ class View:
             raise
         with self._lock:
             self._flight, self._listed = None, listed
-            self._begun, self._took, self._doubts_when_begun = begun, self._clock() - begun, doubts
+            self._begun, self.took, self._doubts_when_begun = begun, self._clock() - begun, doubts
             self._ours = {key: ours for key, ours in self._ours.items() if self._still_news(key, ours)}
         flight.set_result(None)
 
