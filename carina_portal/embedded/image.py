@@ -18,6 +18,8 @@ from carina_portal.embedded.layout import ROOT, EmbeddedError, Layout, cache_dir
 from carina_portal.embedded.terminal import Step, Terminal
 
 RECIPE = ROOT / "deploy" / "node-image"
+ELSEWHERE = RECIPE / "openstack"
+"""What is for OpenStack alone: a change there is none of an image for Incus."""
 ALIAS = "carina-node-swarm"
 WARM_INSTANCE = "carina-warm"
 UNUSED_DAYS = 60
@@ -27,7 +29,7 @@ def recipe_hash() -> str:
     """Return what the image is called in the cache: any change to the recipe, or another architecture, is another image."""
     digest = hashlib.sha256(platform.machine().encode())
     for path in sorted(RECIPE.rglob("*")):
-        if path.is_file():
+        if path.is_file() and not path.is_relative_to(ELSEWHERE):
             digest.update(f"\0{path.relative_to(RECIPE)}\0{path.stat().st_mode & 0o100:o}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:20]
