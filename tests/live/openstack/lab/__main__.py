@@ -17,6 +17,7 @@ def main() -> int:
     """Start, say how to use it, and stop on Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tests.live.openstack.lab", description=__doc__)
     parser.add_argument("--wipe", action="store_true", help="forget an earlier lab's state first")
+    parser.add_argument("--real", action="store_true", help="also hypervisors that boot instances")
     parser.add_argument("--install", action="store_true", help="install the distribution's packages and do no more")
     options = parser.parse_args()
     if options.install:
@@ -28,6 +29,8 @@ def main() -> int:
         if options.wipe:
             lab.wipe()
         with lab, contextlib.suppress(KeyboardInterrupt):
+            if options.real:
+                lab.start_real()
             terminal.say(f"Ready after {time.monotonic() - started:.1f} s. Ctrl-C stops it; to use it:")
             terminal.say(f"  export OS_CLIENT_CONFIG_FILE={lab.clouds_yaml} OS_CLOUD=admin")
             signal.pause()

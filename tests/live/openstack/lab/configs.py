@@ -36,6 +36,12 @@ def write_all(*, place: Place) -> None:
     _write_modules(place)
 
 
+def write_metadata(*, place: Place) -> None:
+    """Write the metadata service's configuration: there is no proxy before it, so it knows instances by their addresses."""
+    write(place.etc / "nova-metadata" / "nova.conf", template="nova.conf", values={**_values(place), "metadata_by_proxy": "false"})
+    shutil.copy("/etc/nova/api-paste.ini", place.etc / "nova-metadata")
+
+
 def write_host(*, place: Place, host: FakeHost) -> Path:
     """Write the configuration of one fake hypervisor and return it."""
     ratios = {"cpu_ratio": "1.0", "ram_ratio": "1.0"} if host.exact else {"cpu_ratio": "16.0", "ram_ratio": "4.0"}

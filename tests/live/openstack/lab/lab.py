@@ -15,6 +15,7 @@ from openstack.connection import Connection
 from carina_portal.embedded.layout import EmbeddedError, write_private
 from carina_portal.embedded.terminal import Step, Terminal
 from tests.live.openstack.lab import configs, identity, packages, services, world
+from tests.live.openstack.lab import real as real_lane
 from tests.live.openstack.lab.databases import Databases
 from tests.live.openstack.lab.identity import Limits
 from tests.live.openstack.lab.place import ADDRESS, FakeHost, Place, default_state
@@ -39,6 +40,7 @@ class Lab:
         self.hosts = {host.name: host for host in hosts}
         self._terminal = terminal or Terminal(quiet=True)
         self._databases = Databases(self.place)
+        self._real = real_lane.Real(self.place)
         self._services: dict[str, Service] = {}
         self._lock: IO[str] | None = None
         self._admin: Connection | None = None
@@ -71,16 +73,32 @@ class Lab:
         """Return a new connection of openstacksdk; the caller closes it."""
         return identity.connect(place=self.place, name=cloud)
 
-    def start(self) -> Self:
-        """Install what is missing and start everything; raises EmbeddedError saying what is in the way. Nothing is left running then."""
+    def start(self, *, real: bool = False) -> Self:
+        """Install what is missing and start everything, with `real` also hypervisors that boot instances.
+
+        Raises EmbeddedError saying what is in the way; nothing is left running then.
+        """
         if self._services:
-            return self
+            return self.start_real() if real else self
         self._take_lock()
         try:
             self._start()
+            if real:
+                self.start_real()
         except BaseException:
             self.stop()
             raise
+        return self
+
+    def start_real(self) -> Self:
+        """Add the hypervisors of `real.HOSTS`, with their aggregates and flavors, to a lab that runs. Raises EmbeddedError."""
+        reason = real_lane.why_impossible()
+        if reason:
+            raise EmbeddedError(reason)
+        if "neutron-dhcp" not in self._services:
+            with self._terminal.step("OpenStack's real hypervisors") as step:
+                packages.install(real=True, log=self.place.logs / "apt.log", step=step)
+                self._start_real(step)
         return self
 
     def attach(self) -> Self:
@@ -105,6 +123,8 @@ class Lab:
         for service in running:
             service.child.stop()
         if self._lock is not None:
+            self._real.clean()
+        if self._lock is not None:
             self._lock.close()
             self._lock = None
 
@@ -114,6 +134,7 @@ class Lab:
             raise EmbeddedError("The test OpenStack runs; stop it before wiping it.")
         self._take_lock()
         try:
+            self._real.clean()
             shutil.rmtree(self.place.state, ignore_errors=True)
         finally:
             self.stop()
@@ -168,6 +189,7 @@ class Lab:
 
     def _start(self) -> None:
         place = self.place
+        self._real.clean()  # what a lab that was killed left
         place.check_ports()
         place.create()
         with self._terminal.step("OpenStack's packages") as step:
@@ -220,7 +242,30 @@ class Lab:
         self.reset_quota()
         world.wait_for_hosts(admin=self.admin, names=list(self.hosts))
         for host in self.hosts.values():
-            world.ensure_aggregate(admin=self.admin, name=host.aggregate, metadata={"container_host": host.metadata}, hosts=[host.name])
+            world.ensure_aggregate(admin=self.admin, name=host.aggregate, container_host=host.metadata, hosts=[host.name])
+
+    def _start_real(self, step: Step) -> None:
+        self._add(self._real.network())
+        for host in real_lane.HOSTS:
+            step.detail(host.name)
+            self._add({f"namespaces-{host.name}": self._real.hold(host)})
+            holder = self._services[f"namespaces-{host.name}"]
+            holder.wait()
+            self._add({f"libvirtd-{host.name}": self._real.libvirtd(host, holder=holder.child.pid)})
+            self._services[f"libvirtd-{host.name}"].wait()
+            self._add({f"nova-compute-{host.name}": self._real.compute(host, holder=holder.child.pid)})
+        step.detail("metadata")
+        self._services["nova-metadata"].wait()
+        world.wait_for_hosts(admin=self.admin, names=[host.name for host in real_lane.HOSTS])
+        for host in real_lane.HOSTS:
+            name = host.aggregate
+            world.ensure_aggregate(admin=self.admin, name=name, container_host=name, hosts=[host.name])
+            world.ensure_flavor(admin=self.admin, name=name, metadata=name, **real_lane.FLAVOR)
+
+    def _add(self, started: dict[str, Service]) -> None:
+        self._services.update(started)
+        for service in started.values():
+            service.start()
 
     def _compute(self, host: FakeHost) -> Service:
         folder = self._folder(host)

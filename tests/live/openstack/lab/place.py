@@ -54,6 +54,15 @@ class FakeHost:
 
 
 @dataclass(frozen=True)
+class RealHost:
+    """A hypervisor that boots instances. `aggregate` is also its aggregate's container_host and its flavor's name."""
+
+    name: str
+    aggregate: str
+    virt_type: str
+
+
+@dataclass(frozen=True)
 class Credential:
     """An entry of clouds.yaml."""
 

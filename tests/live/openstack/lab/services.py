@@ -129,9 +129,14 @@ def workers(place: Place) -> dict[str, Service]:
 
 def answers(service: str, *, path: str = "") -> bool:
     """Whether the service answers a request for its versions."""
-    connection = http.client.HTTPConnection(ADDRESS, PORTS[service], timeout=10)
+    return answers_at(ADDRESS, PORTS[service], path=path or ("/v3" if service == "identity" else "/"))
+
+
+def answers_at(address: str, port: int, *, path: str = "/") -> bool:
+    """Whether HTTP is answered there, and not with an error."""
+    connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
-        connection.request("GET", path or ("/v3" if service == "identity" else "/"))
+        connection.request("GET", path)
         return connection.getresponse().status in {200, 300, 401}
     except (OSError, http.client.HTTPException):
         return False

@@ -56,7 +56,7 @@ def wait_for_hosts(*, admin: Connection, names: Sequence[str], seconds: float = 
     deadline = time.monotonic() + seconds
     while True:
         up = {service.host for service in admin.compute.services(binary="nova-compute") if service.state == "up"}
-        known = {hypervisor.name for hypervisor in admin.compute.hypervisors()} if set(names) <= up else set()
+        known = {str(hypervisor.name).split(".", 1)[0] for hypervisor in admin.compute.hypervisors()} if set(names) <= up else set()
         if set(names) <= known:
             return
         if time.monotonic() > deadline:
@@ -65,12 +65,12 @@ def wait_for_hosts(*, admin: Connection, names: Sequence[str], seconds: float = 
         time.sleep(0.3)
 
 
-def ensure_aggregate(*, admin: Connection, name: str, metadata: dict[str, str], hosts: Sequence[str]) -> None:
-    """Make a host aggregate with the metadata, and put hosts into it."""
+def ensure_aggregate(*, admin: Connection, name: str, container_host: str, hosts: Sequence[str]) -> None:
+    """Make a host aggregate for what flavors call `container_host`, and put hosts into it."""
     found = next((aggregate for aggregate in admin.compute.aggregates() if aggregate.name == name), None)
     if found is None:
         found = admin.compute.create_aggregate(name=name)
-        admin.compute.set_aggregate_metadata(found, **metadata)
+        admin.compute.set_aggregate_metadata(found, container_host=container_host)
     for host in set(hosts) - set(found.hosts or []):
         _add_host(admin, aggregate=found.id, host=host)
 
