@@ -122,6 +122,11 @@ def sync_cloud(*, cloud: Cloud) -> bool:
         log.warning("cloud_not_synced", cloud=cloud.name, code=code, error=str(error))
         Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message=why_unhealthy(error))
         return False
+    except Exception as error:  # an answer nobody foresaw must not leave the cloud looking healthy
+        log.exception("cloud_not_understood", cloud=cloud.name)
+        sentence = f"The cloud answered something this portal does not understand ({type(error).__name__}); the log has the details."
+        Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message=sentence)
+        return False
     record_facts(cloud=cloud, facts=facts, asked_at=asked_at)
     return True
 

@@ -42,7 +42,7 @@ FOUND = CloudFacts(
 class Stand:
     """An OpenStack that answers with what the test wants, and remembers with what it was asked."""
 
-    error: ClassVar[ProviderError | None] = None
+    error: ClassVar[Exception | None] = None
     asked: ClassVar[list[tuple[Mapping[str, str], Mapping[str, str]]]] = []
 
     def __init__(self, access: CloudAccess) -> None:
@@ -159,6 +159,13 @@ def test_a_rejected_credential_is_said_as_such_and_what_was_known_is_kept(clouds
     after = Cloud.objects.get()
     assert "does not accept this portal’s credentials" in after.health_message
     assert (after.version, after.synced_at, after.healthy) == (before.version, before.synced_at, False)
+
+
+def test_an_answer_nobody_foresaw_does_not_leave_a_cloud_looking_healthy(clouds_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_openstack(clouds_yaml)
+    monkeypatch.setattr(Stand, "error", KeyError("aggregates"))
+    assert sync_cloud(cloud=Cloud.objects.get()) is False
+    assert "does not understand (KeyError)" in Cloud.objects.get().health_message
 
 
 def test_clouds_are_looked_at_by_name_or_all(clouds_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ is not there, discovery goes on with what can be seen, and a warning says what t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from keystoneauth1.exceptions import EndpointNotFound
 from openstack.connection import Connection
 
 from apps.hosts.contracts import AggregateInfo, CloudFacts, CloudRefused, CloudUnreachable, FlavorInfo, HostKind, ImageInfo, QuotaInfo
@@ -65,7 +66,7 @@ def discover(*, portal: Connection, operator: Connection, settings: Mapping[str,
         flavors=flavors,
         quota=quota,
         networks=networks.shared,
-        volumes=bool(portal.has_service("block-storage")),
+        volumes=_has_volumes(portal),
         warnings=(
             *found.warnings,
             *_about_images(found.aggregates, images),
@@ -132,6 +133,18 @@ def _resources_of(operator: Connection, uuid: str) -> dict[str, tuple[int, int]]
         name: (int((each["total"] - each["reserved"]) * each["allocation_ratio"]), int(usages["usages"].get(name, 0)))
         for name, each in inventories["inventories"].items()
     }
+
+
+def _has_volumes(portal: Connection) -> bool:
+    """Whether the catalogue has Cinder. Not asked by `has_service`, which writes a warning to the log each time there is none."""
+    region, interface = portal.config.get_region_name("block-storage"), portal.config.get_interface("block-storage")
+    try:
+        found = portal.session.get_endpoint(
+            service_type="block-storage", interface=interface, region_name=region or None, skip_discovery=True
+        )
+        return bool(found)
+    except EndpointNotFound:
+        return False
 
 
 def _version(portal: Connection) -> str:
