@@ -41,6 +41,9 @@ dynamic_ownership = 0
 
 def why_impossible() -> str:
     """Return why this machine cannot run them, beside packages; an empty text if it can."""
+    others = [path.name for path in Path("/sys/class/net").glob("carinaos*") if path.name != BRIDGE]
+    if others:
+        return f"real hypervisors of another test OpenStack use {NET_CIDR} on {others[0]}; one at a time can"
     if (CGROUPS / "cgroup.controllers").exists():
         return "libvirt-lxc of Debian 12 is tried here with control groups of version 1 only, and this machine has version 2 alone"
     return ""

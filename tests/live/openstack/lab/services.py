@@ -13,6 +13,8 @@ from carina_portal.embedded.process import Child, tail
 from tests.live.openstack.lab.place import ADDRESS, PORTS, Place
 
 POLL_SECONDS = 0.15
+START_SECONDS = 300.0
+"""For a machine busy with other things; a process that ended is not waited for."""
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
 """The system's Python runs them, not the project's: nothing of this process's environment may lead astray."""
 
@@ -33,7 +35,7 @@ class Service:
             self.started = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         self.child.start()
 
-    def wait(self, *, seconds: float = 90) -> None:
+    def wait(self, *, seconds: float = START_SECONDS) -> None:
         """Return once it is ready; raises EmbeddedError when it ended or is not ready after `seconds`."""
         until(self.child.name, lambda: self._said() and self._ready(), seconds=seconds, alive=lambda: self.child.alive, log=self.child.log)
 

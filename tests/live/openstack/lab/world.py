@@ -51,7 +51,7 @@ def ensure(*, admin: Connection) -> None:
             _make_image(admin, kind=kind, name=name)
 
 
-def wait_for_hosts(*, admin: Connection, names: Sequence[str], seconds: float = 90) -> None:
+def wait_for_hosts(*, admin: Connection, names: Sequence[str], seconds: float = 300) -> None:
     """Return once every hypervisor is up and Nova's cells know it; raises EmbeddedError."""
     deadline = time.monotonic() + seconds
     while True:
