@@ -19,6 +19,7 @@ from tests.live.openstack.lab import Lab
 from tests.live.openstack.running import the_lab
 
 PROJECT = "stranger"
+pytestmark = pytest.mark.timeout(900)  # any of them may be the first to wait for the whole OpenStack to start
 MARKS = ("carina_image", "carina_part")
 
 

@@ -21,7 +21,7 @@ KINDS = {"real-lxc": "container", "real-vm": "vm"}
 """Flavors of the lab's real hypervisors, and the kind of host each gives; their aggregates have the same names."""
 SIZE = {"vcpus": 1, "memory_mib": 1024, "disk_gib": 4}
 PATIENCE_SECONDS = float(os.environ.get("CARINA_TEST_REAL_PATIENCE_SECONDS", "900"))
-"""How long a bay may take: QEMU without KVM needs one to two minutes on a quiet machine to boot a host, and the tests' runner may be busy."""
+"""How long a bay may take: QEMU without KVM boots a host in one to two minutes on a quiet machine, and this one may be busy."""
 
 
 @dataclass(frozen=True)
