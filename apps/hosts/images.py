@@ -6,7 +6,7 @@ An image is known by its properties, never by its name, and the same recipe is u
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -185,7 +185,7 @@ class _Glance:
         properties = {**mark, "carina_coe": self._images.coe, "architecture": self._images.architecture}
         return self._ensure(file=file, kind=image.kind, mark=mark, properties=properties, about=about)
 
-    def _ensure(self, *, file: Path, kind: HostKind, mark: dict[str, str], properties: dict[str, str], about: dict[str, str | int]) -> str:
+    def _ensure(self, *, file: Path, kind: HostKind, mark: dict[str, str], properties: dict[str, str], about: Mapping[str, object]) -> str:
         """Return the id of the image with that mark of this recipe, uploaded if it is not there whole."""
         mark = {**mark, "carina_host_kind": str(kind), "carina_recipe": self._images.recipe}
         name = f"{self._images.name}-{kind}-{self._images.coe_version}-{self._images.recipe[:8]}"

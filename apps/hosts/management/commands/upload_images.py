@@ -39,8 +39,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         cloud = Cloud.objects.filter(name=options["cloud"]).first()
         if cloud is None:
-            names = ", ".join(Cloud.objects.order_by("name").values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no cloud {options['cloud']}. Clouds: {names}. Add one with manage.py add_cloud.")
+            known = ", ".join(Cloud.objects.order_by("name").values_list("name", flat=True)) or "none"
+            raise CommandError(f"There is no cloud {options['cloud']}. Clouds: {known}. Add one with manage.py add_cloud.")
         if cloud.provider != "openstack":
             raise CommandError(f"{cloud.name} is an {cloud.provider} cloud; node images are uploaded to OpenStack only.")
         try:
