@@ -1,7 +1,7 @@
 """What of ours is in the cloud, kind by kind, seen afresh: for the proof that nothing is left, and for the sweep of what nobody owns."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.hosts.contracts import Owner, ProviderError
 from apps.hosts.providers.openstack.api import Api
@@ -15,6 +15,18 @@ from apps.hosts.providers.openstack.volumes import Volumes
 
 LOG_LINES = 60
 Json = dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """How one kind of thing is looked at afresh.
+
+    `of` asks only for those of one bay, so that a hundred bays that are deleted at once do not each have the whole project listed;
+    servers and server groups, which Nova cannot look for that way, are taken from a list that all who ask at that moment share.
+    """
+
+    everywhere: Callable[[], list[Json]]
+    of: Callable[[Owner], list[Json]]
+    owner_of: Callable[[Json], Owner | None]
 
 
 class Inspection:
@@ -33,30 +45,25 @@ class Inspection:
     ) -> None:
         self._api = api
         self._servers = servers
-        self._kinds: dict[str, tuple[Callable[[], list[Json]], Callable[[Json], Owner | None]]] = {
-            "server": (lambda: servers.view.look(age=0), lambda thing: metadata_owner(thing["metadata"])),
-            "volume": (volumes.everywhere, lambda thing: metadata_owner(thing["metadata"])),
-            "floating IP": (places.floating_everywhere, _described),
-            "port": (places.ports_everywhere, _described),
-            "router": (lambda: networks.everywhere("routers"), _described),
-            "subnet": (lambda: networks.everywhere("subnets"), _described),
-            "network": (networks.everywhere, _described),
-            "security group": (firewall.everywhere, _described),
-            "server group": (groups.everywhere, lambda thing: owner_in(thing["name"])),
+        self._kinds = {
+            "server": Kind(lambda: servers.view.look(age=0), lambda owner: servers.of(owner, age=0), _in_metadata),
+            "volume": Kind(volumes.everywhere, volumes.of, _in_metadata),
+            "floating IP": Kind(places.floating_everywhere, places.floating_of, _described),
+            "port": Kind(places.ports_everywhere, places.ports_of, _described),
+            "router": Kind(lambda: networks.everywhere("routers"), lambda owner: networks.of(owner, "routers"), _described),
+            "subnet": Kind(lambda: networks.everywhere("subnets"), lambda owner: networks.of(owner, "subnets"), _described),
+            "network": Kind(networks.everywhere, networks.of, _described),
+            "security group": Kind(firewall.everywhere, firewall.of, _described),
+            "server group": Kind(groups.everywhere, groups.of, lambda thing: owner_in(thing["name"])),
         }
 
     def leftovers(self, owner: Owner) -> list[str]:
         """What carries the bay's mark, in words."""
-        return [
-            f"{kind} {_name(thing)}"
-            for kind, (everywhere, owner_of) in self._kinds.items()
-            for thing in everywhere()
-            if owner_of(thing) == owner
-        ]
+        return [f"{name} {_name(thing)}" for name, kind in self._kinds.items() for thing in kind.of(owner)]
 
     def owners(self, installation: str) -> list[Owner]:
         """Everybody of the installation with at least one thing."""
-        found = {owner_of(thing) for everywhere, owner_of in self._kinds.values() for thing in everywhere()}
+        found = {kind.owner_of(thing) for kind in self._kinds.values() for thing in kind.everywhere()}
         ours = [owner for owner in found if owner is not None and owner.installation == installation]
         return sorted(ours, key=lambda owner: (owner.tenant, owner.bay))
 
@@ -74,6 +81,10 @@ class Inspection:
         except ProviderError:
             return ""  # a server without a console, or not yet
         return str(answer.get("output") or "")
+
+
+def _in_metadata(thing: Json) -> Owner | None:
+    return metadata_owner(thing["metadata"])
 
 
 def _described(thing: Json) -> Owner | None:
