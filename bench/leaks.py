@@ -36,13 +36,13 @@ from tests.live.openstack.portal import OpenStackPortal
 from tests.live.openstack.proxy import FaultProxy
 
 FLAVORS = ("container1-4", "vm1-1", "metal1-16")
-ANSWER_SECONDS = 12.0
+ANSWER_SECONDS = 20.0
 """How long the portal waits for an answer here: longer delays make requests arrive after it has given up."""
-DELAYS = (0.5, 3.0, 15.0)
+DELAYS = (0.5, 3.0, 24.0)
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 4.0
 SWEEPS = 4
-LATE_SECONDS = 18.0
+LATE_SECONDS = 27.0
 """How long the longest delayed request may still be on its way when the last bay is gone."""
 
 

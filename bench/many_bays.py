@@ -17,6 +17,7 @@ import secrets
 import statistics
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ PATIENCE_SECONDS = 1500.0
 REST_SECONDS = 30.0
 CALLS_SHOWN = 14
 Entry = dict[str, Any]
+Ask = Callable[[PortalClient, str], object]
 
 
 @dataclass
@@ -120,12 +122,18 @@ def run_portal(portal: OpenStackPortal, proxy: FaultProxy, *, bays: int, hosts: 
     print(f"  asked for within {accepted:.1f} s; operations: {spread(portal, kind='bay.delete', names=names)}", flush=True)
 
 
-def at_once(asking: list[PortalClient], names: list[str], ask: Any) -> float:
+def ask_all(client: PortalClient, names: list[str], ask: Ask) -> None:
+    """Ask for one after the other."""
+    for name in names:
+        ask(client, name)
+
+
+def at_once(asking: list[PortalClient], names: list[str], ask: Ask) -> float:
     """Ask for all, each thread with a client of its own; return after how many seconds the last was accepted."""
     begun = time.monotonic()
     shares = [names[number :: len(asking)] for number in range(len(asking))]
     with ThreadPoolExecutor(max_workers=len(asking)) as pool:
-        jobs = [pool.submit(lambda c, mine: [ask(c, name) for name in mine], *pair) for pair in zip(asking, shares, strict=True)]
+        jobs = [pool.submit(ask_all, client, share, ask) for client, share in zip(asking, shares, strict=True)]
         for job in concurrent.futures.as_completed(jobs):
             job.result()
     return time.monotonic() - begun

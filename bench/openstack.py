@@ -4,6 +4,7 @@ Everything that is counted is asked of OpenStack's own services as administrator
 """
 
 import contextlib
+import os
 import secrets
 import threading
 import time
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import openstack
-import psutil
 import yaml
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
@@ -39,7 +39,9 @@ from apps.common.clock import now
 from apps.hosts.models import Cloud
 from apps.operations.models import Operation
 from apps.operations.states import UNFINISHED
-Operation.objects.filter(state__in=UNFINISHED).update(state="failed", code="cancelled", message="The cloud of an earlier run is gone.")
+Operation.objects.filter(state__in=UNFINISHED).update(
+    state="cancelled", code="cancelled", message="Of an earlier run.", finished_at=now(), lease_token=None, lease_expires_at=None
+)
 Bay.objects.filter(deleted_at=None).update(condition="deleted", deleted_at=now())
 Cloud.objects.update(enabled=False, is_default=False)
 """
@@ -61,7 +63,7 @@ class Project:
         self._user = ""
 
     def __enter__(self) -> Self:
-        keystone = self.admin.identity
+        keystone = identity.v3(self.admin)
         project = keystone.create_project(name=self.name, domain_id="default")
         user = keystone.create_user(name=self.name, password=self._place.password, domain_id="default", default_project_id=project.id)
         self.id, self._user = project.id, user.id
@@ -74,8 +76,9 @@ class Project:
     def __exit__(self, *_: object) -> None:
         try:
             self.clear()
-            self.admin.identity.delete_user(self._user)
-            self.admin.identity.delete_project(self.id)
+            keystone = identity.v3(self.admin)
+            keystone.delete_user(self._user)
+            keystone.delete_project(self.id)
         finally:
             self.admin.close()
 
@@ -118,7 +121,7 @@ class Project:
             time.sleep(1)
         for router in self.admin.network.routers(project_id=self.id):
             for port in self.admin.network.ports(device_id=router.id, device_owner="network:router_interface"):
-                self.admin.network.remove_interface_from_router(router, port_id=port.id)
+                self.admin.network.put(f"/routers/{router.id}/remove_router_interface", json={"port_id": port.id})
         for kind in NETWORK_KINDS:
             for thing in self.admin.network.get(f"/{kind}?project_id={self.id}").json()[kind.replace("-", "_")]:
                 self.admin.network.delete(f"/{kind}/{thing['id']}")
@@ -217,24 +220,16 @@ def clients(portal: OpenStackPortal, *, number: int) -> list[PortalClient]:
 
 
 def cpu_seconds(stack: Stack) -> dict[str, float]:
-    """Return the processor seconds that web, worker and beat have used so far, each with its children."""
-    return {name: round(sum(_cpu(process) for process in _tree(child.pid)), 2) for name, child in stack.children.items() if child.alive}
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _cpu(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system)
+    """Return the processor seconds that web, worker and beat have used so far, each with all processes of its session."""
+    used: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal():
+                # proc(5): after the name in parentheses come state, parent, group, session …, and as 12th to 15th the times in ticks.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                used[int(fields[3])] = used.get(int(fields[3]), 0) + sum(map(int, fields[11:15]))
+    ticks = os.sysconf("SC_CLK_TCK")
+    return {name: used.get(child.pid, 0) / ticks for name, child in stack.children.items() if child.alive}
 
 
 def groups_of_calls(proxy: FaultProxy) -> tuple[Counter[str], Counter[str]]:
