@@ -38,10 +38,11 @@ from tests.live.openstack.proxy import FaultProxy
 FLAVORS = ("container1-4", "vm1-1", "metal1-16")
 ANSWER_SECONDS = 20.0
 """How long the portal waits for an answer here: longer delays make requests arrive after it has given up."""
-DELAYS = (0.5, 3.0, 24.0)
+DELAYS = (0.5, 0.5, 2.0, 2.0, 24.0)
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 4.0
 SWEEPS = 4
+WORKER_SECONDS = 90.0
 LATE_SECONDS = 27.0
 """How long the longest delayed request may still be on its way when the last bay is gone."""
 
@@ -192,7 +193,18 @@ class Lives:
             self._portal.stack.kill_worker()
             self.score.kills += 1
             self._stop.wait(dice.uniform(0, 2))
-            self._portal.stack.start_worker()
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        """Start the worker and wait until it takes orders: on a machine under load it would otherwise be killed before it ever did."""
+        before = self._births()
+        self._portal.stack.start_worker()
+        deadline = time.monotonic() + WORKER_SECONDS
+        while self._births() == before and time.monotonic() < deadline and not self._stop.wait(0.2):
+            pass
+
+    def _births(self) -> int:
+        return (self._portal.stack.layout.logs / "worker.log").read_text(errors="replace").count(" ready.")
 
     def _sweep(self) -> None:
         """Do what the beat has done every minute, until nothing is left, but not for ever."""
@@ -223,7 +235,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--rate", type=float, default=0.08, help="share of calls that are broken")
-    parser.add_argument("--kill-every", type=float, default=45.0, help="seconds between two kills of the worker, on average")
+    parser.add_argument("--kill-every", type=float, default=45.0, help="seconds a worker lives before it is killed, on average")
     parser.add_argument("--own-networks", action="store_true", help="each bay has a network, router and floating IPs of its own")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further life after so long")
     parser.add_argument("--lab", type=Path, help="state directory of a tests' OpenStack that runs already; else one is started")
