@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from apps.hosts.contracts import CloudUnreachable
+from apps.hosts.providers.openstack.api import Api
 from bench.leaks import Score, leaks
 from bench.openstack import Project, Watch
 from tests.live.openstack.faults import Kind
 from tests.live.openstack.lab import Lab
 from tests.live.openstack.portal import default_var
+from tests.live.openstack.proxy import FaultProxy
 
 pytestmark = [pytest.mark.live, pytest.mark.openstack, pytest.mark.timeout(900)]
 LIVES, AT_ONCE, RATE, SECONDS_BETWEEN_KILLS = 12, 6, 0.08, 12.0
@@ -52,6 +55,16 @@ def test_calls_were_broken_and_the_worker_was_killed_meanwhile(score: Score) -> 
     assert score.kills > 0
     assert sum(score.faults.values()) >= LIVES
     assert {Kind.DROP_AFTER, Kind.TIMEOUT_AFTER} & score.faults.keys(), "calls must have been carried out without an answer"
+
+
+def test_versions_that_nova_did_not_tell_are_asked_for_again_instead_of_taken_for_none(proxy: FaultProxy) -> None:
+    proxy.fault(kind=Kind.UNAVAILABLE, service="compute", method="GET", path=r"^/(v2\.1/?)?$", times=0)
+    with proxy.connect() as connection:
+        api = Api(connection=connection)
+        with pytest.raises(CloudUnreachable):
+            api.servers(tag="nobody")
+        proxy.clear()
+        assert api.servers(tag="nobody") == []
 
 
 def test_the_census_sees_what_is_left_and_not_what_others_have(project: Project, lab: Lab) -> None:
