@@ -86,10 +86,11 @@ def test_no_copy_of_what_the_host_was_sent_is_left_on_it(real: Real, bay: Bay) -
         script = f"/bin/busybox --install -s /bin; cd /host; {found} | xargs grep -l -e '{words}' 2>/dev/null; true"
         return bay.docker("run", "--rm", "-v", "/:/host:ro", IMAGE, "/bin/busybox", "sh", "-c", script).split()
 
-    keys = files_with("BEGIN.*PRIVATE KEY")
+    # The brackets keep the search from finding its own words, which Docker notes with the container.
+    keys = files_with("BEGI[N].*PRIVATE KEY")
     assert "etc/docker/tls/server-key.pem" in keys, "the search finds what is there"
     assert [path for path in keys if not path.startswith(("etc/docker/tls/", "var/lib/docker/swarm/"))] == []
-    assert files_with('"write_files":') == []
+    assert files_with('"write_file[s]":') == []
     mounts = bay.docker("run", "--rm", "-v", "/proc/1/mounts:/mounts:ro", IMAGE, "/bin/busybox", "cat", "/mounts")
     assert "config-2" not in mounts
     assert "iso9660" not in mounts
