@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.live.openstack.lab import configs, services
@@ -138,13 +137,19 @@ class Real:
             _ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
             _ip("address", "add", f"{NET_GATEWAY}/{length}", "dev", BRIDGE)
             _ip("link", "set", BRIDGE, "up")
-        for rule in _rules():
-            if subprocess.run(["iptables", "-w", *_with(rule, "-C")], capture_output=True, check=False).returncode:
-                subprocess.run(["iptables", "-w", *_with(rule, "-I")], check=True)
+        for table, rule in _rules():
+            firewall = ["iptables", "-w", "-t", table]
+            if subprocess.run([*firewall, "-C", *rule], capture_output=True, check=False).returncode:
+                subprocess.run([*firewall, "-I", *rule], check=True)
 
     def _remove_bridge(self) -> None:
-        for rule in _rules():
-            subprocess.run(["iptables", "-w", *_with(rule, "-D")], capture_output=True, check=False)
+        """Remove the bridge and every firewall rule that names it: ours, and those that nova-compute left in chains of its own."""
+        for table in ("filter", "nat"):
+            listed = subprocess.run(["iptables", "-w", "-t", table, "-S"], capture_output=True, text=True, check=False).stdout
+            for rule in listed.splitlines():
+                if rule.startswith("-A ") and f" {BRIDGE} " in f"{rule} ":
+                    argv = ["iptables", "-w", "-t", table, "-D", *rule.split()[1:]]
+                    subprocess.run(argv, capture_output=True, check=False)
         subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True, check=False)
 
     def _folder(self, host: str) -> Path:
@@ -164,11 +169,6 @@ def _rules() -> list[tuple[str, list[str]]]:
     forward = [("filter", ["FORWARD", side, BRIDGE, "-j", "ACCEPT"]) for side in ("-i", "-o")]
     asked = ["PREROUTING", "-i", BRIDGE, "-d", "169.254.169.254", "-p", "tcp", "--dport", "80"]
     return [*forward, ("nat", [*asked, "-j", "DNAT", "--to-destination", f"{NET_GATEWAY}:{METADATA_PORT}"])]
-
-
-def _with(rule: tuple[str, list[str]], action: str) -> Sequence[str]:
-    table, words = rule
-    return ["-t", table, action, *words]
 
 
 def _ip(*words: str) -> None:
