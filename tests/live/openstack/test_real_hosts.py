@@ -14,7 +14,7 @@ from tests.live.openstack.real_images import CLOUD, KINDS, PATIENCE_SECONDS, Rea
 from tests.live.openstack.scenario import NETWORK, until
 from tests.live.work import nodes
 
-pytest_plugins = ["tests.live.openstack.real_images"]
+pytest_plugins = ["tests.live.openstack.real_stage"]
 pytestmark = [pytest.mark.openstack_real, pytest.mark.timeout(6 * PATIENCE_SECONDS)]
 
 IMAGE = "busybox:here"
