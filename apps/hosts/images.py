@@ -40,7 +40,6 @@ class ImagesUnusable(Exception):
 class UploadBroken(ProviderError):
     """What Glance holds is not what was sent."""
 
-    code = "cloud_error"
     transient = True
 
 

@@ -2,7 +2,7 @@
 in `PROVIDERS`.
 
 All methods may be called twice, at once, by anyone: they look first and act only on what is missing. None keeps state between calls but
-a connection pool, and for at most a second what the cloud has just said. All may raise `ProviderError`; transient ones are retried by
+a connection pool, and for a few seconds what the cloud has just said. All may raise `ProviderError`; transient ones are retried by
 the engine, never inside a provider for longer than a few seconds.
 """
 
