@@ -51,6 +51,7 @@ LATE_SECONDS = 27.0
 class Score:
     """What happened."""
 
+    asked: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     hosts: int = 0
     create_seconds: list[float] = field(default_factory=list)
@@ -78,7 +79,7 @@ class Score:
         """The figures, for people."""
         found = [f"{kind} {len(things)}" for kind, things in self.left.items()]
         lines = [
-            f"cycles {self.kinds.total()} ({', '.join(f'{kind} {number}' for kind, number in sorted(self.kinds.items()))})",
+            f"cycles {self.kinds.total()} of {self.asked} ({', '.join(f'{kind} {number}' for kind, number in sorted(self.kinds.items()))})",
             f"hosts asked for {self.hosts}, at most {self.most} servers at once, {self.seconds:.0f} s",
             f"calls to the cloud {self.calls}, broken {sum(self.faults.values())}: {_kinds(self.faults)}",
             f"worker killed {self.kills} times",
@@ -107,7 +108,7 @@ class Lives:
     def run(self, *, cycles: int, at_once: int, watch: Watch, seconds: float = float("inf")) -> Score:
         """Live through all of them, wait until all is quiet, sweep, and count what is left. None begins after `seconds`."""
         begun = time.monotonic()
-        self._last_start = begun + seconds
+        self._last_start, self.score.asked = begun + seconds, cycles
         pool: Queue[PortalClient] = Queue()
         asking = clients(self._portal, number=at_once)
         for client in asking:
@@ -118,7 +119,7 @@ class Lives:
         try:
             with ThreadPoolExecutor(max_workers=at_once) as threads:
                 for done, _ in enumerate(threads.map(lambda number: self._live(number, pool), range(cycles)), start=1):
-                    if done % 10 == 0:
+                    if done % 10 == 0 and time.monotonic() < self._last_start:
                         score, elapsed = self.score, time.monotonic() - begun
                         print(f"  {done} of {cycles}, {elapsed:.0f} s, {score.kills} kills, stuck {score.stuck}", flush=True)
         finally:
