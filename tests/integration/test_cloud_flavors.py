@@ -169,7 +169,7 @@ def test_a_flavor_with_a_volume_needs_a_cloud_with_volumes() -> None:
 def test_a_bay_grows_on_its_own_aggregate_only() -> None:
     cloud = make_openstack(flavors=[cloud_flavor()], machines=[machine("one", free=2)])
     roomy = cloud.aggregates.get()
-    roomy.id, roomy.name, roomy.machines = None, "roomy", [machine("two", free=9)]  # type: ignore[assignment]
+    roomy.id, roomy.name, roomy.machines = None, "roomy", [machine("two", free=9)]
     roomy._state.adding = True
     roomy.save(force_insert=True)
     flavor = make_flavor()
