@@ -153,6 +153,22 @@ def test_a_post_to_nobody_is_tried_again_since_nobody_saw_it(client: requests.Se
     assert [line["attempt"] for line in lines] == [1, 2, 3]
 
 
+def test_more_requests_than_a_cloud_bears_wait_for_their_turn_but_not_for_ever(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "AT_ONCE", 1)
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(session, "PATIENCE_SECONDS", 0.05)
+    carrier = session.Transport(authorities="", seconds=60.0)
+    client = requests.Session()
+    client.trust_env = False
+    client.mount("http://", carrier)
+    with carrier._passage(requests.PreparedRequest()), pytest.raises(requests.ConnectTimeout, match="under way already"):
+        client.post(server.url, json={})
+    assert server.asked == []
+    script(server, 200)
+    client.get(server.url)
+    assert len(server.asked) == 1
+
+
 def test_a_refusal_is_not_asked_for_twice(server: Scripted, client: requests.Session) -> None:
     for status in (400, 401, 403, 404, 409, 413):
         script(server, status, 200)

@@ -10,8 +10,11 @@ import json
 import random
 import re
 import ssl
+import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any
@@ -37,7 +40,9 @@ PATIENCE_SECONDS = 6.0
 """No try begins later than this after the first: the engine comes back by itself, and a worker is dear."""
 ANSWER_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
-CONNECTIONS = 64
+AT_ONCE = 16
+"""Requests under way at a time. A hundred bays asked for at once would otherwise drown a small Nova, and every answer come too late."""
+CONNECTIONS = AT_ONCE
 BROKEN = frozenset({500, 502, 503, 504})
 TOO_MANY = 429
 SECRETS_OF_AUTH = frozenset(
@@ -120,6 +125,7 @@ class Transport(HTTPAdapter):
             except ssl.SSLError:
                 raise CloudRefused("The cloud's setting cacert_pem is not a certificate in PEM format.") from None
         self._timeout = (CONNECT_SECONDS, seconds)
+        self._gate = threading.BoundedSemaphore(AT_ONCE)
         super().__init__(pool_connections=16, pool_maxsize=CONNECTIONS, max_retries=0)
 
     def send(
@@ -139,7 +145,8 @@ class Transport(HTTPAdapter):
             failure: requests.RequestException | None = None
             answer: requests.Response | None = None
             try:
-                answer = sending()
+                with self._passage(request):
+                    answer = sending()
             except requests.RequestException as error:
                 failure = error
             _note(request, outcome=str(answer.status_code) if answer is not None else type(failure).__name__, begun=begun, attempt=attempt)
@@ -153,6 +160,16 @@ class Transport(HTTPAdapter):
         if answer is None:
             raise failure or requests.ConnectionError(request=request)
         return answer
+
+    @contextmanager
+    def _passage(self, request: requests.PreparedRequest) -> Iterator[None]:
+        """Wait for a turn; raises ConnectTimeout, as a request that was never sent, if none comes soon: a worker's lease does not wait."""
+        if not self._gate.acquire(timeout=CONNECT_SECONDS):
+            raise requests.ConnectTimeout(f"{AT_ONCE} requests to the cloud are under way already", request=request)
+        try:
+            yield
+        finally:
+            self._gate.release()
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: FBT001
         """Leave the check to our own context where there is one."""
