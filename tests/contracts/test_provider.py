@@ -44,10 +44,14 @@ CLOUDS: dict[str, Callable[[], Cloud]] = {
     "openstack": partial(OpenStackUnderTest, own_networks=False),
     "openstack with own networks": partial(OpenStackUnderTest, own_networks=True),
 }
-MARKS = {"incus": pytest.mark.incus, "openstack": pytest.mark.openstack}
+MARKS = {
+    "incus": [pytest.mark.incus],
+    "openstack": [pytest.mark.openstack],
+    "openstack with own networks": [pytest.mark.openstack, pytest.mark.openstack_long],
+}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name.split()[0], ())) for name in CLOUDS])
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in CLOUDS])
 def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
     cloud = CLOUDS[request.param]()
     yield cloud
