@@ -131,7 +131,12 @@ def test_a_bay_lives_and_dies_on_one_member_of_a_cluster(root: httpx.Client, ide
     operation = root.put("/1.0/cluster", json={"server_name": "one", "enabled": True}).raise_for_status().json()["operation"]
     assert root.get(f"{operation}/wait").json()["metadata"]["status_code"] == 200
     provider = remote(root, identity=identity)
-    (aggregate,) = provider.discover().aggregates
+    deadline = time.monotonic() + 20
+    while True:  # a member counts from its first heartbeat on
+        (aggregate,) = provider.discover().aggregates
+        if aggregate.servers or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
     assert (aggregate.name, aggregate.servers) == ("default", 1)
     whole_life(provider, cidr="10.61.4.0/24", aggregate="default")
     network = new_network(cidr=IPv4Network("10.61.5.0/24"))

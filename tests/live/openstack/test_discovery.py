@@ -116,9 +116,9 @@ def test_a_dead_server_is_no_room_and_is_named(lab: Lab) -> None:
         machine = next(machine for each in facts.aggregates for machine in each.machines if machine.name == "fake-vm1")
         return not machine.up and machine.free_vcpus == 0 and any("fake-vm1 is down" in warning for warning in facts.warnings)
 
-    wait_for(is_down)
+    wait_for(is_down, True)
     lab.heal()
-    wait_for(lambda: not is_down())
+    wait_for(is_down, False)
 
 
 def test_an_aggregate_for_windows_keeps_its_metadata(lab: Lab, admin: Connection) -> None:

@@ -13,7 +13,7 @@ from tests.live.openstack.lab import FLAVORS, IMAGES, Lab, world
 from tests.live.openstack.scenario import MICROVERSION, SECONDS, Project, Stage, address_of, project_named, until
 
 pytest_plugins = ["tests.live.openstack.stage"]
-pytestmark = pytest.mark.openstack
+pytestmark = [pytest.mark.openstack, pytest.mark.openstack_long]
 
 CLOUD, IMPATIENT = "failing", "impatient"
 BUILD_SECONDS = 8
@@ -78,7 +78,7 @@ def somebody_takes(lab: Lab, *, count: int) -> Iterator[None]:
 def test_a_full_aggregate_is_told_before_anything_is_made(lab: Lab, stage: Stage, project: Project) -> None:
     with somebody_takes(lab, count=PLACES):
         stage.sync(CLOUD)
-        problem = stage.refused(name="none", flavor="small1-1", node_count=1, cloud=CLOUD)
+        problem = stage.refused(name="full", flavor="small1-1", node_count=1, cloud=CLOUD)
     assert problem["code"] == "no_capacity"
     assert "room for 0 more hosts of flavor small1-1" in problem["detail"]
     stage.sync(CLOUD)

@@ -15,7 +15,7 @@ from tests.live.openstack.lab import Lab
 from tests.live.openstack.portal import default_var
 from tests.live.openstack.proxy import FaultProxy
 
-pytestmark = [pytest.mark.live, pytest.mark.openstack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.openstack, pytest.mark.openstack_long, pytest.mark.timeout(900)]
 LIVES, AT_ONCE, RATE, SECONDS_BETWEEN_KILLS = 12, 6, 0.08, 12.0
 PORT = 8797
 
