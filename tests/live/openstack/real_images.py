@@ -1,8 +1,10 @@
 """What tests of real hosts share: what the lab's real hypervisors are called, and an image for containers made on the spot."""
 
 import os
+import re
 import secrets
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +37,18 @@ def bay_name() -> str:
 
 
 def busybox_tar(folder: Path) -> bytes:
-    """Return a root file system of one static program: there is no registry to pull from."""
+    """Return a root file system of one program and what it is linked to: there is no registry to pull from."""
     program = shutil.which("busybox")
     if program is None:
         pytest.skip("an image for containers is made on the spot from the program busybox: apt-get install busybox-static")
     root = folder / "root"
     (root / "bin").mkdir(parents=True)
     shutil.copy(program, root / "bin" / "busybox")
+    # Debian's busybox is linked dynamically, busybox-static is not: then nothing is listed.
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    for library in re.findall(r"(/\S+) \(0x", linked):
+        target = root / library.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
     archive = shutil.make_archive(str(folder / "busybox"), "tar", root_dir=root)
     return Path(archive).read_bytes()
