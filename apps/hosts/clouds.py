@@ -173,18 +173,8 @@ def record_facts(*, cloud: Cloud, facts: CloudFacts, asked_at: datetime) -> None
     )
     seen = set()
     for info in facts.aggregates:
-        numbers = {
-            "servers": info.servers,
-            "total_vcpus": info.total_vcpus,
-            "total_memory_mib": info.total_memory_mib,
-            "total_disk_gib": info.total_disk_gib,
-            "free_vcpus": info.free_vcpus,
-            "free_memory_mib": info.free_memory_mib,
-            "free_disk_gib": info.free_disk_gib,
-            "machines": [asdict(machine) for machine in info.machines],
-        }
-        row, _ = Aggregate.objects.update_or_create(
-            cloud=cloud, name=info.name, host_kind=info.host_kind, defaults={"metadata": info.metadata, **numbers}
-        )
+        seen_now = asdict(info)
+        name, host_kind = seen_now.pop("name"), seen_now.pop("host_kind")
+        row, _ = Aggregate.objects.update_or_create(cloud=cloud, name=name, host_kind=host_kind, defaults=seen_now)
         seen.add(row.id)
     Aggregate.objects.filter(cloud=cloud).exclude(id__in=seen).delete()

@@ -25,14 +25,15 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
+def asked_of_aggregates(*, extra_specs: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what an aggregate must meet, keys without scope: a key may be asked for with and without. If nothing, any will do."""
+    return [(key.removeprefix(f"{SCOPE}:"), wanted) for key, wanted in extra_specs.items() if ":" not in key or key.startswith(f"{SCOPE}:")]
+
+
 def unmet_specs(*, extra_specs: Mapping[str, str], metadata: Mapping[str, str]) -> list[str]:
     """Return the keys of `extra_specs` that `metadata` does not meet, without scope; an empty list means it fits."""
     unmet = []
-    for full_key, wanted in extra_specs.items():
-        scope, separator, rest = full_key.partition(":")
-        if separator and scope != SCOPE:
-            continue
-        key = rest if separator else full_key
+    for key, wanted in asked_of_aggregates(extra_specs=extra_specs):
         # Nova keeps one key of several aggregates as a set; operators write the same as a comma-separated list.
         offered = [value.strip() for value in metadata.get(key, "").split(",")] if key in metadata else []
         if not any(_matches(offered=value, wanted=wanted) for value in offered):

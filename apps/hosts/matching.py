@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.hosts.contracts import FlavorMissing
-from apps.hosts.extra_specs import SCOPE, unmet_specs
+from apps.hosts.extra_specs import asked_of_aggregates, unmet_specs
 from apps.hosts.models import Aggregate, Cloud, Flavor
 
 CloudFlavor = Mapping[str, Any]
@@ -41,7 +41,7 @@ def lands_on(*, cloud_flavor: CloudFlavor, aggregate: Aggregate) -> bool:
 
 def is_pinned(*, cloud_flavor: CloudFlavor) -> bool:
     """Return whether the flavor asks anything of an aggregate; one that does not may land on any server."""
-    return any(":" not in key or key.startswith(f"{SCOPE}:") for key in cloud_flavor["extra_specs"])
+    return bool(asked_of_aggregates(extra_specs=cloud_flavor["extra_specs"]))
 
 
 def why_no_cloud_flavor(*, cloud: Cloud, flavor: Flavor, aggregate: Aggregate) -> str:

@@ -6,11 +6,11 @@ Placement: https://docs.openstack.org/api-ref/placement/ (provider summaries 1.2
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.hosts.contracts import AggregateInfo, CloudRefused, FlavorInfo, HostKind, MachineInfo, QuotaInfo
-from apps.hosts.extra_specs import SCOPE
+from apps.hosts.extra_specs import SCOPE, asked_of_aggregates
 
 Json = Mapping[str, Any]
 KIND_KEYS = ("container_host", "carina_host_kind")
@@ -133,14 +133,12 @@ def untold_aggregates(
 def without_untold_specs(flavor: FlavorInfo) -> FlavorInfo:
     """Return the flavor with only those extra specs that say something of its kind: others cannot be compared with what is not seen."""
     kept = {key: value for key, value in flavor.extra_specs.items() if key.removeprefix(f"{SCOPE}:") in {*KIND_KEYS, SYSTEM_KEY}}
-    return FlavorInfo(
-        ref=flavor.ref, name=flavor.name, vcpus=flavor.vcpus, memory_mib=flavor.memory_mib, disk_gib=flavor.disk_gib, extra_specs=kept
-    )
+    return replace(flavor, extra_specs=kept)
 
 
 def unpinned(flavors: Iterable[FlavorInfo]) -> list[str]:
     """Return the names of flavors that ask nothing of an aggregate, so that Nova may put their servers anywhere."""
-    return sorted(each.name for each in flavors if all(":" in key and not key.startswith(f"{SCOPE}:") for key in each.extra_specs))
+    return sorted(each.name for each in flavors if not asked_of_aggregates(extra_specs=each.extra_specs))
 
 
 def _machine(hypervisor: Json, resources: Mapping[str, tuple[int, int]]) -> Machine:
