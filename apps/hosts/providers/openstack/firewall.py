@@ -10,8 +10,8 @@ from typing import Any
 
 from apps.hosts.contracts import Owner
 from apps.hosts.providers.openstack.api import Api
-from apps.hosts.providers.openstack.errors import AlreadyThere, NotThere, OutcomeUnknown
-from apps.hosts.providers.openstack.naming import bay_name, mark, owner_in, tags
+from apps.hosts.providers.openstack.errors import AlreadyThere, NotThere
+from apps.hosts.providers.openstack.naming import bay_name, mark, tags, things_of
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.view import View
 
@@ -31,11 +31,11 @@ class SecurityGroups:
 
     def find(self, owner: Owner) -> Json | None:
         """Return the bay's group; the oldest if two workers made one each."""
-        return next(iter(self._view.find(pick=partial(_of, owner), closer=partial(self.of, owner))), None)
+        return next(iter(self._view.find(pick=partial(things_of, owner), closer=partial(self.of, owner))), None)
 
     def of(self, owner: Owner) -> list[Json]:
         """Return every group of the bay there is now."""
-        return _of(owner, self._api.listing("security-groups", query={"fields": FIELDS, "description": mark(owner)}))
+        return things_of(owner, self._api.listing("security-groups", query={"fields": FIELDS, "description": mark(owner)}))
 
     def everywhere(self) -> list[Json]:
         """Return every group of the project there is now."""
@@ -63,11 +63,8 @@ class SecurityGroups:
 
     def _create(self, owner: Owner) -> Json:
         body = {"security_group": {"name": bay_name(owner), "description": mark(owner)}}
-        try:
+        with self._view.changing():
             answer: Json = self._api.post("network", "/security-groups", body)["security_group"]
-        except OutcomeUnknown:
-            self._view.doubt()
-            raise
         group = {field: answer.get(field) for field in FIELDS} | {"tags": answer.get("tags") or []}
         self._view.note(group)
         return group
@@ -97,13 +94,6 @@ class SecurityGroups:
             self._api.post("network", "/security-group-rules", {"security_group_rule": rule})
         except AlreadyThere:
             return
-
-
-def _of(owner: Owner, groups: list[Json]) -> list[Json]:
-    return sorted(
-        (group for group in groups if owner_in(group["description"]) == owner),
-        key=lambda group: (group.get("created_at") or "", group["id"]),
-    )
 
 
 def _wanted(options: Options, *, group: str) -> list[Json]:

@@ -24,7 +24,7 @@ from apps.hosts.contracts import (
     PowerState,
 )
 from apps.hosts.providers.openstack.api import Api
-from apps.hosts.providers.openstack.errors import NotThere, OutcomeUnknown, error_of_fault
+from apps.hosts.providers.openstack.errors import NotThere, error_of_fault
 from apps.hosts.providers.openstack.images import Images
 from apps.hosts.providers.openstack.naming import ADDRESS, REF, bay_metadata, metadata_owner, tags
 from apps.hosts.providers.openstack.options import Options
@@ -114,10 +114,8 @@ class Hosts:
         if spec.spread:
             body["os:scheduler_hints"] = {"group": self._groups.ensure(spec.owner)}
         try:
-            answer = self._api.post("compute", "/servers", body)["server"]
-        except OutcomeUnknown:
-            self._servers.view.doubt()
-            raise
+            with self._servers.view.changing():
+                answer = self._api.post("compute", "/servers", body)["server"]
         except ImageMissing:
             self._images.forget()
             raise
@@ -191,13 +189,11 @@ class Hosts:
 
     def _act(self, server: Json, action: Json) -> HostState:
         try:
-            self._api.post("compute", f"/servers/{server['id']}/action", action)
+            with self._servers.view.changing():
+                self._api.post("compute", f"/servers/{server['id']}/action", action)
         except NotThere as error:
             self._servers.view.forget(server["id"])
             raise CloudBusy(f"{server['name']} vanished while it was to be started.") from error
-        except OutcomeUnknown:
-            self._servers.view.doubt()
-            raise
         self._servers.view.doubt()
         state = self._servers.state(server)
         return HostState(ref=state.ref, power=PowerState.STARTING, address=state.address, detail=next(iter(action)))

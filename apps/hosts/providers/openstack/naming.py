@@ -6,7 +6,7 @@ is complete and equal: names alone prove nothing, since OpenStack lets any numbe
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from apps.hosts.contracts import Owner
@@ -24,6 +24,12 @@ def owner_in(text: str | None) -> Owner | None:
     """Whose the thing of that description or name is; None if the text is not a mark."""
     found = MARK.fullmatch(text or "")
     return Owner(**found.groupdict()) if found else None
+
+
+def things_of(owner: Owner, things: Iterable[dict[str, Any]], *, marked: str = "description") -> list[dict[str, Any]]:
+    """Return those of `things` whose field `marked` is the owner's mark, the oldest first."""
+    mine = (thing for thing in things if owner_in(thing.get(marked)) == owner)
+    return sorted(mine, key=lambda thing: (thing.get("created_at") or "", str(thing["id"])))
 
 
 def bay_name(owner: Owner) -> str:

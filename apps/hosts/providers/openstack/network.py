@@ -14,8 +14,8 @@ from typing import Any
 
 from apps.hosts.contracts import CloudBusy, CloudRefused, NetworkSpec, Owner
 from apps.hosts.providers.openstack.api import Api
-from apps.hosts.providers.openstack.errors import AlreadyThere, NotThere, OutcomeUnknown
-from apps.hosts.providers.openstack.naming import bay_name, mark, owner_in, tags
+from apps.hosts.providers.openstack.errors import AlreadyThere, NotThere
+from apps.hosts.providers.openstack.naming import bay_name, mark, tags, things_of
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.view import View
 
@@ -76,14 +76,14 @@ class Networks:
 
     def own(self, owner: Owner) -> Wire:
         """Return the bay's own network; raises CloudBusy if it is not whole yet."""
-        network = next(iter(self._view.find(pick=partial(_of, owner), closer=partial(self.of, owner))), None)
+        network = next(iter(self._view.find(pick=partial(things_of, owner), closer=partial(self.of, owner))), None)
         if network is None or not network["subnets"]:
             raise CloudBusy(f"The network {bay_name(owner)} is not there yet.")
         return Wire(network=network["id"], subnet=network["subnets"][0], ours=True, port_security=True)
 
     def of(self, owner: Owner, kind: str = "networks") -> list[Json]:
         """Return every network (subnet, router) of the bay there is now."""
-        return _of(owner, self._api.listing(kind, query={"description": mark(owner)}))
+        return things_of(owner, self._api.listing(kind, query={"description": mark(owner)}))
 
     def everywhere(self, kind: str = "networks") -> list[Json]:
         """Return every network (subnet, router) of the project there is now."""
@@ -92,7 +92,7 @@ class Networks:
     def ensure(self, spec: NetworkSpec) -> None:
         """Make the bay's own network exist and lead outside."""
         owner = spec.owner
-        network = next(iter(self._view.find(pick=partial(_of, owner), closer=partial(self.of, owner))), None)
+        network = next(iter(self._view.find(pick=partial(things_of, owner), closer=partial(self.of, owner))), None)
         if network is not None and DONE in network["tags"]:
             return
         subnet = router = None
@@ -141,11 +141,8 @@ class Networks:
 
     def _create(self, kind: str, body: Json, *, owner: Owner) -> Json:
         single = kind.removesuffix("s")
-        try:
+        with self._view.changing():
             answer: Json = self._api.post("network", f"/{kind}", {single: {**body, "description": mark(owner)}})[single]
-        except OutcomeUnknown:
-            self._view.doubt()
-            raise
         return answer
 
     def _router(self, owner: Owner) -> Json:
@@ -173,10 +170,3 @@ class Networks:
     def _tag(self, kind: str, thing: Json, wanted: list[str]) -> None:
         if not set(wanted) <= set(thing.get("tags") or []):
             self._api.put("network", f"/{kind}/{thing['id']}/tags", {"tags": wanted})
-
-
-def _of(owner: Owner, things: list[Json]) -> list[Json]:
-    return sorted(
-        (thing for thing in things if owner_in(thing.get("description")) == owner),
-        key=lambda thing: (thing.get("created_at") or "", thing["id"]),
-    )

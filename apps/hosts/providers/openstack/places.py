@@ -10,8 +10,8 @@ from typing import Any
 
 from apps.hosts.contracts import CloudBusy, HostAddress, HostPlace, Owner, ProviderError
 from apps.hosts.providers.openstack.api import Api
-from apps.hosts.providers.openstack.errors import AddressTaken, NotPermitted, NotThere, OutcomeUnknown
-from apps.hosts.providers.openstack.naming import mark, owner_in
+from apps.hosts.providers.openstack.errors import AddressTaken, NotPermitted, NotThere
+from apps.hosts.providers.openstack.naming import mark, things_of
 from apps.hosts.providers.openstack.network import Networks, Wire
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.view import View
@@ -56,11 +56,11 @@ class Places:
 
     def ports_of(self, owner: Owner) -> list[Json]:
         """Return every port of the bay there is now."""
-        return _of(owner, self._api.listing("ports", query={"fields": FIELDS, "description": mark(owner)}))
+        return things_of(owner, self._api.listing("ports", query={"fields": FIELDS, "description": mark(owner)}))
 
     def floating_of(self, owner: Owner) -> list[Json]:
         """Return every floating IP of the bay there is now."""
-        return _of(owner, self._api.listing("floatingips", query={"fields": FLOATING_FIELDS, "description": mark(owner)}))
+        return things_of(owner, self._api.listing("floatingips", query={"fields": FLOATING_FIELDS, "description": mark(owner)}))
 
     def ports_everywhere(self) -> list[Json]:
         """Return every port of the project there is now."""
@@ -102,7 +102,7 @@ class Places:
 
     def _find(self, *, owner: Owner, refs: AbstractSet[str]) -> dict[str, Json]:
         def pick(ports: list[Json]) -> list[Json]:
-            return [port for ref, port in _by_ref(_of(owner, ports)).items() if ref in refs]
+            return [port for ref, port in _by_ref(things_of(owner, ports)).items() if ref in refs]
 
         return _by_ref(self._ports.find(pick=pick, closer=partial(self.ports_of, owner), enough=len(refs)))
 
@@ -118,10 +118,8 @@ class Places:
 
     def _post_ports(self, bodies: list[Json]) -> list[Json]:
         try:
-            answer = self._api.post("network", "/ports", {"ports": bodies})["ports"]
-        except OutcomeUnknown:
-            self._ports.doubt()
-            raise
+            with self._ports.changing():
+                answer = self._api.post("network", "/ports", {"ports": bodies})["ports"]
         except NotThere as error:
             raise CloudBusy(f"The network or security group of the bay vanished meanwhile: {error}") from error
         ports = [{field: port[field] for field in FIELDS} for port in answer]
@@ -139,7 +137,7 @@ class Places:
         seen: list[Json] = []
 
         def pick(floatings: list[Json]) -> list[Json]:
-            seen[:] = _of(owner, floatings)
+            seen[:] = things_of(owner, floatings)
             return [floating for floating in seen if floating["port_id"] in wanted]
 
         leading = self._floating.find(pick=pick, closer=partial(self.floating_of, owner), enough=len(wanted))
@@ -152,11 +150,8 @@ class Places:
     def _create_floating(self, *, owner: Owner, port_id: str) -> Json:
         network = self._networks.given(self._options.external_network)["id"]
         body = {"floatingip": {"floating_network_id": network, "port_id": port_id, "description": mark(owner)}}
-        try:
+        with self._floating.changing():
             answer = self._api.post("network", "/floatingips", body)["floatingip"]
-        except OutcomeUnknown:
-            self._floating.doubt()
-            raise
         return self._note_floating(answer)
 
     def _tie(self, floating: Json, port_id: str) -> Json:
@@ -178,13 +173,6 @@ class Places:
         for port in ports:
             self._api.delete("network", f"/ports/{port['id']}")
             self._ports.forget(port["id"])
-
-
-def _of(owner: Owner, things: list[Json]) -> list[Json]:
-    return sorted(
-        (thing for thing in things if owner_in(thing["description"]) == owner),
-        key=lambda thing: (thing.get("created_at") or "", thing["id"]),
-    )
 
 
 def _by_ref(ports: Sequence[Json]) -> dict[str, Json]:

@@ -5,8 +5,7 @@ from typing import Any
 
 from apps.hosts.contracts import Owner
 from apps.hosts.providers.openstack.api import Api
-from apps.hosts.providers.openstack.errors import OutcomeUnknown
-from apps.hosts.providers.openstack.naming import mark, owner_in
+from apps.hosts.providers.openstack.naming import mark, things_of
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.view import View
 
@@ -23,14 +22,14 @@ class ServerGroups:
 
     def ensure(self, owner: Owner) -> str:
         """Make the bay's group exist; return its id. Several are harmless: the first by id is used, all are deleted."""
-        known = self._view.find(pick=partial(_of, owner), closer=self.everywhere)
+        known = self._view.find(pick=partial(things_of, owner, marked="name"), closer=self.everywhere)
         group = known[0] if known else self._create(owner)
         group_id: str = group["id"]
         return group_id
 
     def of(self, owner: Owner) -> list[Json]:
         """Return every group of the bay there is now."""
-        return _of(owner, self._view.look(age=0))
+        return things_of(owner, self._view.look(age=0), marked="name")
 
     def everywhere(self) -> list[Json]:
         """Return every group of the project there is now."""
@@ -47,16 +46,9 @@ class ServerGroups:
             self._view.forget(group["id"])
 
     def _create(self, owner: Owner) -> Json:
-        try:
+        with self._view.changing():
             group: Json = self._api.post(
                 "compute", "/os-server-groups", {"server_group": {"name": mark(owner), "policy": self._options.spread_policy}}
             )["server_group"]
-        except OutcomeUnknown:
-            self._view.doubt()
-            raise
         self._view.note(group)
         return group
-
-
-def _of(owner: Owner, groups: list[Json]) -> list[Json]:
-    return sorted((group for group in groups if owner_in(group["name"]) == owner), key=lambda group: str(group["id"]))

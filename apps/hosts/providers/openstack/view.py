@@ -8,9 +8,12 @@ every older list is void.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
+
+from apps.hosts.providers.openstack.errors import OutcomeUnknown
 
 YOUNG_SECONDS = 1.0
 OLDEST_SECONDS = 5.0
@@ -78,6 +81,15 @@ class View:
         """Believe in no list begun until now: we asked for a change and do not know what came of it."""
         with self._lock:
             self._doubts += 1
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around a request that changes the list: one whose outcome stays unknown makes every older list void."""
+        try:
+            yield
+        except OutcomeUnknown:
+            self.doubt()
+            raise
 
     def _fly(self, flight: "Future[None]") -> None:
         begun, doubts = self._clock(), self._doubts
