@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from apps.hosts.clouds import summary_of, sync_cloud
 from apps.hosts.forms import TITLES, CloudForm
 from apps.hosts.models import Aggregate, Cloud, Flavor
-from apps.hosts.providers.openstack.clouds_yaml import DISCOVERY
+from apps.hosts.providers.openstack.session import DISCOVERY
 
 COMMON = ("name", "provider", "title", "enabled", "make_default", "public_address", "public_ports", "options")
 OPENSTACK = ("clouds_yaml", "entry", "region_name", "network", "external_network", "discovery_yaml", "discovery_entry")

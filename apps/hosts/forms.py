@@ -17,7 +17,8 @@ from apps.hosts.clouds import check_ports, look_at, record_facts, save_cloud, se
 from apps.hosts.contracts import CloudCredentialsRejected, CloudFacts, ProviderError
 from apps.hosts.models import Cloud
 from apps.hosts.providers.base import PROVIDERS
-from apps.hosts.providers.openstack.clouds_yaml import DISCOVERY, CloudsYamlRefused, RegionEntry, read_clouds_text
+from apps.hosts.providers.openstack.clouds_yaml import CloudsYamlRefused, RegionEntry, read_clouds_text
+from apps.hosts.providers.openstack.session import DISCOVERY
 
 TITLES = {"incus": "Incus", "openstack": "OpenStack"}
 OPTIONS_OF = {"incus": ("socket", "url", "pool", "server_certificate"), "openstack": ("network", "external_network")}

@@ -175,9 +175,9 @@ class Stage:
     @contextmanager
     def no_syncs(self, cloud: str) -> Iterator[None]:
         """Look at the cloud once more and then, as if a look took very long, not again: what happens now comes after the last look."""
-        key = f"'hosts.sync:{self.cloud_id(cloud)}'"
-        cache = "from django.core.cache import cache\n"
-        self.portal.shell(f"{cache}cache.set({key}, 1, timeout=600)")
+        key = f"f'{{LOOKING}}:{self.cloud_id(cloud)}'"
+        cache = "from django.core.cache import cache; from apps.hosts.tasks import BUSY, LOOKING\n"
+        self.portal.shell(f"{cache}cache.set({key}, BUSY, timeout=600)")
         self.sync(cloud)
         try:
             yield

@@ -13,6 +13,7 @@ from openstack.proxy import Proxy
 
 from apps.hosts.contracts import CloudRefused, CloudUnreachable
 from apps.hosts.providers.openstack.errors import NotThere, error_from_library, error_of, text_of
+from apps.hosts.providers.openstack.session import has_volumes
 
 OLDEST_MICROVERSION, BEST_MICROVERSION = (2, 52), (2, 79)
 """Tags in the request that makes a server came with 2.52 (Pike); nothing after 2.79 (Train) is needed."""
@@ -103,7 +104,7 @@ class Api:
         """Whether the cloud has block storage."""
         if self._has_volumes is None:
             try:
-                self._has_volumes = bool(self.connection.has_service("block-storage"))
+                self._has_volumes = has_volumes(self.connection)
             except (ClientException, SDKException, requests.RequestException) as error:
                 raise error_from_library(what="GET the catalogue", error=error) from error
         return self._has_volumes

@@ -24,6 +24,8 @@ from openstack.exceptions import SDKException
 from openstack.warnings import ConfigurationWarning, RemovedInSDK60Warning
 from requests.exceptions import RequestException
 
+from apps.hosts.providers.openstack.session import DISCOVERY
+
 PEM = "-----BEGIN CERTIFICATE-----"
 SECRET_NAME = re.compile(r"password|secret|token|passcode|private_key")
 """Options of plugins that forgot to mark them as secret."""
@@ -52,10 +54,6 @@ class RegionEntry:
         """How `Cloud.settings` holds it; `prefix` is "discovery_" for the credential that only looks."""
         found = {f"{prefix}config": json.dumps(self.config, sort_keys=True)}
         return found | ({f"{prefix}cacert_pem": self.cacert_pem} if self.cacert_pem else {})
-
-
-DISCOVERY = "discovery_"
-"""What the settings and secrets of the credential that only looks begin with."""
 
 
 def settings_and_secrets(*, entry: RegionEntry, discovery: RegionEntry | None = None) -> tuple[dict[str, str], dict[str, str]]:

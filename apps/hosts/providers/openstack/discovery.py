@@ -8,13 +8,13 @@ is not there, discovery goes on with what can be seen, and a warning says what t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keystoneauth1.exceptions import EndpointNotFound
 from openstack.connection import Connection
 
 from apps.hosts.contracts import AggregateInfo, CloudFacts, CloudRefused, CloudUnreachable, FlavorInfo, HostKind, ImageInfo, QuotaInfo
 from apps.hosts.providers.openstack import inventory
 from apps.hosts.providers.openstack.inventory import Found, Json
 from apps.hosts.providers.openstack.queries import allowed, answer, every
+from apps.hosts.providers.openstack.session import has_volumes
 
 OLDEST_MICROVERSION = (2, 61)  # flavors tell their extra specs; Rocky, 2018
 RELEASES = {
@@ -66,7 +66,7 @@ def discover(*, portal: Connection, operator: Connection, settings: Mapping[str,
         flavors=flavors,
         quota=quota,
         networks=networks.shared,
-        volumes=_has_volumes(portal),
+        volumes=has_volumes(portal),
         warnings=(
             *found.warnings,
             *_about_images(found.aggregates, images),
@@ -133,18 +133,6 @@ def _resources_of(operator: Connection, uuid: str) -> dict[str, tuple[int, int]]
         name: (int((each["total"] - each["reserved"]) * each["allocation_ratio"]), int(usages["usages"].get(name, 0)))
         for name, each in inventories["inventories"].items()
     }
-
-
-def _has_volumes(portal: Connection) -> bool:
-    """Whether the catalogue has Cinder. Not asked by `has_service`, which writes a warning to the log each time there is none."""
-    region, interface = portal.config.get_region_name("block-storage"), portal.config.get_interface("block-storage")
-    try:
-        found = portal.session.get_endpoint(
-            service_type="block-storage", interface=interface, region_name=region or None, skip_discovery=True
-        )
-        return bool(found)
-    except EndpointNotFound:
-        return False
 
 
 def _version(portal: Connection) -> str:

@@ -31,7 +31,7 @@ from apps.hosts.providers.openstack.network import Networks, Wire
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.places import Places
 from apps.hosts.providers.openstack.servers import Servers, ref_of
-from apps.hosts.providers.openstack.session import connect
+from apps.hosts.providers.openstack.session import DISCOVERY, connect
 from apps.hosts.providers.openstack.spreading import ServerGroups
 from apps.hosts.providers.openstack.volumes import Volumes
 
@@ -147,11 +147,11 @@ class OpenStackProvider:
 
     def _operator(self) -> Connection:
         """The connection that may see what only operators may, or the portal's own."""
-        if not self._access.settings.get("discovery_config"):
+        if not self._access.settings.get(f"{DISCOVERY}config"):
             return self._connection
         with self._lock:
             if self._discovering is None:
-                self._discovering = connect(self._access, prefix="discovery_")
+                self._discovering = connect(self._access, prefix=DISCOVERY)
         return self._discovering
 
     def _wire(self, owner: Owner) -> Wire:

@@ -24,7 +24,7 @@ import requests
 import structlog
 import urllib3
 from keystoneauth1 import session as keystone_session
-from keystoneauth1.exceptions import ClientException
+from keystoneauth1.exceptions import ClientException, EndpointNotFound
 from openstack.config.loader import OpenStackConfig
 from openstack.connection import Connection
 from openstack.exceptions import SDKException
@@ -34,6 +34,8 @@ from requests.adapters import HTTPAdapter
 from apps.hosts.contracts import CloudCredentialsRejected, CloudRefused
 from apps.hosts.providers.base import CloudAccess
 
+DISCOVERY = "discovery_"
+"""What the settings and secrets of the credential that only looks begin with."""
 TRIES = 3
 BACK_OFF_SECONDS = 0.4
 PATIENCE_SECONDS = 6.0
@@ -89,6 +91,18 @@ def connect(access: CloudAccess, *, prefix: str = "") -> Connection:
     except (SDKException, ClientException, AttributeError, KeyError, TypeError, ValueError) as error:  # all of them mean the settings
         kind = CloudCredentialsRejected if "auth" in str(error).lower() else CloudRefused
         raise kind(f"The settings of the cloud {access.name} cannot be used: {_one_line(error)}.") from None
+
+
+def has_volumes(connection: Connection) -> bool:
+    """Whether the catalogue has Cinder. Not asked by `has_service`, which writes a warning to the log each time there is none."""
+    region, interface = connection.config.get_region_name("block-storage"), connection.config.get_interface("block-storage")
+    try:
+        found = connection.session.get_endpoint(
+            service_type="block-storage", interface=interface, region_name=region or None, skip_discovery=True
+        )
+        return bool(found)
+    except EndpointNotFound:
+        return False
 
 
 class CloudSession(keystone_session.Session):
