@@ -3,9 +3,11 @@
 Nova gives nothing to hold on to against making a thing twice, so the port does: it is made before the server, a server is asked
 for only with it, and Nova refuses a second server on a port that is in use. If two requests slip through all the same (a proxy that
 answered 504 to one that was accepted, a worker that was thought dead), the server that has the port stays and the other is deleted.
+Nova then frees the port, whoever has it: the server that stays is marked first, and does not count as running before its port is seen.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -26,7 +28,7 @@ from apps.hosts.contracts import (
 from apps.hosts.providers.openstack.api import Api
 from apps.hosts.providers.openstack.errors import NotThere, error_of_fault
 from apps.hosts.providers.openstack.images import Images
-from apps.hosts.providers.openstack.naming import ADDRESS, REF, bay_metadata, metadata_owner, tags
+from apps.hosts.providers.openstack.naming import ADDRESS, CONTESTED, REF, bay_metadata, metadata_owner, tags
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.places import Places
 from apps.hosts.providers.openstack.servers import Servers, power_of, ref_of
@@ -58,7 +60,7 @@ class Hosts:
         found = self._servers.named(spec.owner, spec.ref)
         if not found:
             return self._create(spec)
-        server = self._only_one(spec.owner, spec.ref, found)
+        server, state = self._counted(spec.owner, spec.ref, found)
         power = power_of(server)
         if power == PowerState.GOING:
             self._servers.delete(server)  # asks again only if Nova seems to have forgotten it
@@ -70,14 +72,17 @@ class Hosts:
             raise HostFailed(f"Nova was building {spec.ref} for more than {self._options.build_seconds:.0f} seconds; it was deleted.")
         if power == PowerState.STOPPED:
             return self._act(server, WAKING[server["status"]])
-        return self._servers.state(server)
+        if power == PowerState.RUNNING and state.power == PowerState.OTHER:
+            self._servers.delete(server)
+            raise CloudBusy(f"{spec.ref}: {state.detail}; it is made anew.")
+        return state
 
     def states(self, owner: Owner) -> list[HostState]:
         """Return every host of the bay, each once: a server that a host has too much is deleted on sight."""
         by_ref: dict[str, list[Json]] = {}
         for server in self._servers.of(owner):
             by_ref.setdefault(ref_of(server), []).append(server)
-        return [self._servers.state(self._only_one(owner, ref, servers)) for ref, servers in by_ref.items()]
+        return [self._counted(owner, ref, servers)[1] for ref, servers in by_ref.items()]
 
     def remove(self, *, owner: Owner, ref: str, keep_place: bool) -> bool:
         """Delete the host with its volume, and its place unless that is kept; return whether all is gone."""
@@ -166,15 +171,27 @@ class Hosts:
             self._places.doubt()
             raise CloudBusy(f"A server that the cloud does not list yet has the port of {ref}.")
 
-    def _only_one(self, owner: Owner, ref: str, found: Sequence[Json]) -> Json:
-        """Return the server that counts, and delete any other: the one the port belongs to, else one that runs, else the oldest."""
+    def _counted(self, owner: Owner, ref: str, found: Sequence[Json]) -> tuple[Json, HostState]:
+        """Return the server that counts, and its state: OTHER for one that has lost its port to a surplus server. That is deleted."""
         present = [server for server in found if power_of(server) != PowerState.GOING]
-        if len(present) <= 1:
-            return (present or found)[0]
+        kept = self._contest(owner=owner, ref=ref, present=present) if len(present) > 1 else (present or found)[0]
+        state = self._servers.state(kept)
+        if CONTESTED not in kept["metadata"] or state.power != PowerState.RUNNING:
+            return kept, state
+        if len(found) > 1:
+            return kept, replace(state, power=PowerState.STARTING, detail="another server of this host is being deleted")
+        if self._places.holder(owner=owner, ref=ref) != kept["id"]:
+            return kept, replace(state, power=PowerState.OTHER, detail="its port went with a surplus server")
+        self._servers.unmark(kept, CONTESTED)
+        return kept, state
+
+    def _contest(self, *, owner: Owner, ref: str, present: Sequence[Json]) -> Json:
+        """Mark the server the port belongs to, else one that runs, else the oldest; delete the others and return it."""
         holder = self._places.holder(owner=owner, ref=ref)
         kept = next((server for server in present if server["id"] == holder), present[0])
+        kept = self._servers.mark(kept, CONTESTED)
         for server in present:
-            if server is not kept:
+            if server["id"] != kept["id"]:
                 log.warning("surplus_server_deleted", ref=ref, server=server["id"], kept=kept["id"])
                 self._servers.delete(server)
         return kept
@@ -183,7 +200,7 @@ class Hosts:
         """Delete what never ran and raise why; what ran once holds data and is started again."""
         if server.get("OS-SRV-USG:launched_at"):
             return self._act(server, {"reboot": {"type": "HARD"}})
-        error = error_of_fault(ref=spec.ref, fault=server.get("fault"))
+        error = error_of_fault(ref=spec.ref, fault=self._servers.fault_of(server))
         self._servers.delete(server)
         raise error
 

@@ -12,6 +12,8 @@ from typing import Any
 from apps.hosts.contracts import Owner
 
 INSTALLATION, TENANT, BAY, REF, ADDRESS = "carina_installation", "carina_tenant", "carina_bay", "carina_ref", "carina_address"
+CONTESTED = "carina_contested"
+"""On a server that shared its port with a surplus one, until it is known whose the port is."""
 MARK = re.compile(r"carina:(?P<installation>[^:]+):(?P<tenant>[^:]+):(?P<bay>[^:]+)")
 
 

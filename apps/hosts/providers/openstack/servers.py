@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.common.clock import now
-from apps.hosts.contracts import HostState, Owner, PowerState
+from apps.hosts.contracts import CloudBusy, HostState, Owner, PowerState
 from apps.hosts.providers.openstack.api import Api
 from apps.hosts.providers.openstack.errors import NotThere, one_line
 from apps.hosts.providers.openstack.naming import ADDRESS, REF, installation_tag, metadata_owner
@@ -64,6 +64,35 @@ class Servers:
     def is_overdue(self, server: Json) -> bool:
         """Whether Nova has been building it for longer than the operator allows."""
         return age_of(server, "created") > self._build_seconds
+
+    def fault_of(self, server: Json) -> Json | None:
+        """Return what Nova notes of why the server failed, if anything.
+
+        Lists can lack it: Nova looks for the faults of all in one database, and what found no host lies in another (cell0).
+        """
+        try:
+            whole: Json = server if server.get("fault") else self._api.get("compute", f"/servers/{server['id']}")["server"]
+        except NotThere:
+            return None
+        return whole.get("fault")
+
+    def mark(self, server: Json, key: str) -> Json:
+        """Write a mark into the server's metadata, unless it is there; return the server with it. Raises CloudBusy if it has gone."""
+        if key in server["metadata"]:
+            return server
+        marked = {**server, "metadata": {**server["metadata"], key: "yes"}}
+        try:
+            self._api.post("compute", f"/servers/{server['id']}/metadata", {"metadata": {key: "yes"}})
+        except NotThere as error:
+            self.view.forget(server["id"])
+            raise CloudBusy(f"{ref_of(server)} vanished while it was looked at.") from error
+        self.view.note(marked)
+        return marked
+
+    def unmark(self, server: Json, key: str) -> None:
+        """Take a mark from the server's metadata."""
+        self._api.delete("compute", f"/servers/{server['id']}/metadata/{key}")
+        self.view.note({**server, "metadata": {name: value for name, value in server["metadata"].items() if name != key}})
 
     def delete(self, server: Json) -> bool:
         """Ask Nova to delete the server, unless it is at it; return whether it is already gone."""
