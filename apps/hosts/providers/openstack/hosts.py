@@ -3,7 +3,7 @@
 Nova gives nothing to hold on to against making a thing twice, so the port does: it is made before the server, a server is asked
 for only with it, and Nova refuses a second server on a port that is in use. If two requests slip through all the same (a proxy that
 answered 504 to one that was accepted, a worker that was thought dead), the server that has the port stays and the other is deleted.
-Nova then frees the port, whoever has it: the server that stays is marked first, and does not count as running before its port is seen.
+Nova then frees the port, whoever has it: the server that stays is marked first, and once the other is gone its port is looked at.
 """
 
 from collections.abc import Sequence
@@ -176,10 +176,8 @@ class Hosts:
         present = [server for server in found if power_of(server) != PowerState.GOING]
         kept = self._contest(owner=owner, ref=ref, present=present) if len(present) > 1 else (present or found)[0]
         state = self._servers.state(kept)
-        if CONTESTED not in kept["metadata"] or state.power != PowerState.RUNNING:
+        if CONTESTED not in kept["metadata"] or len(found) > 1 or state.power != PowerState.RUNNING:
             return kept, state
-        if len(found) > 1:
-            return kept, replace(state, power=PowerState.STARTING, detail="another server of this host is being deleted")
         if self._places.holder(owner=owner, ref=ref) != kept["id"]:
             return kept, replace(state, power=PowerState.OTHER, detail="its port went with a surplus server")
         self._servers.unmark(kept, CONTESTED)
