@@ -31,12 +31,13 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. What they may do is decided by memberships of tenants, not here."""
+    """A person, or a program with a service account. What they may do is decided by memberships of tenants, not here."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.EmailField("e-mail address", unique=True)
     is_staff = models.BooleanField("operator of the portal", default=False)
     is_active = models.BooleanField("may sign in", default=True)
+    is_service = models.BooleanField("is a program, not a person", default=False, editable=False)
     date_joined = models.DateTimeField(default=now)
 
     USERNAME_FIELD = "email"

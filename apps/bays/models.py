@@ -134,6 +134,7 @@ class Bay(Identified):
 class NodeGroup(models.Model):
     """Hosts of a bay that share role and flavor, and how many there shall be. Written by services."""
 
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="node_groups")
     bay = models.ForeignKey(Bay, on_delete=models.CASCADE, related_name="groups")
     role = models.CharField(max_length=8, choices=[(role, role) for role in Role])
     flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="+")

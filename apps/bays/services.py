@@ -58,8 +58,8 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
         created_at=moment,
         updated_at=moment,
     )
-    NodeGroup.objects.create(bay=bay, role=Role.MANAGER, flavor=spec.flavor, count=spec.manager_count)
-    NodeGroup.objects.create(bay=bay, role=Role.WORKER, flavor=spec.flavor, count=spec.node_count - spec.manager_count)
+    for role, count in ((Role.MANAGER, spec.manager_count), (Role.WORKER, spec.node_count - spec.manager_count)):
+        NodeGroup.objects.create(tenant=tenant, bay=bay, role=role, flavor=spec.flavor, count=count)
     _submit(bay, kind="bay.create", by=access.actor)
     hosts = f"{spec.node_count} {'host' if spec.node_count == 1 else 'hosts'} of {spec.flavor.name}"
     _audit(by=access.actor, bay=bay, action="bay.created", sentence=f"asked for the bay {bay.name} ({spec.coe.title}, {hosts})")
