@@ -1,7 +1,7 @@
 from django.urls import path
 
 from apps.common.pages import both
-from apps.tenants.views import token_revoke, tokens
+from apps.tenants.token_views import token_revoke, tokens
 
 app_name = "tenants"
 TOKENS = "t/<str:tenant>/tokens/"

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.common.errors import CarinaError, Forbidden
 from apps.tenants.context import Access
-from apps.tenants.forms import TokenForm
+from apps.tenants.token_forms import TokenForm
 from apps.tenants.pages import tenant_page
 from apps.tenants.roles import Permission
 from apps.tenants.tokens import NewToken, create_token, live_tokens, revoke_token
