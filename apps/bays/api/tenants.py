@@ -1,4 +1,4 @@
-"""Tenants over REST: mine, one, its members, limits and audit log."""
+"""Tenants over REST: mine, one, its members and limits."""
 
 from typing import Any, ClassVar
 
@@ -8,8 +8,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from apps.audit.models import AuditEvent
-from apps.audit.selectors import events_of_tenant
 from apps.bays.api.base import ApiView, TenantView
 from apps.bays.api.pages import page_of
 from apps.bays.api.schema import PAGING
@@ -62,17 +60,6 @@ class QuotaSerializer(serializers.Serializer[Any]):
 
     bays = LimitSerializer()
     hosts = LimitSerializer()
-
-
-class AuditSerializer(serializers.ModelSerializer[AuditEvent]):
-    """Who did what."""
-
-    actor = serializers.CharField(source="actor_label")
-    target = serializers.CharField(source="target_label")
-
-    class Meta:
-        model = AuditEvent
-        fields = ("id", "at", "actor", "action", "target", "target_id", "sentence", "data")
 
 
 class TenantList(ApiView):
@@ -145,19 +132,3 @@ class TenantQuota(TenantView):
         """Return what is used and what may be used."""
         usage = usage_after(tenant=self.access.tenant, more_bays=0, more_hosts=0)
         return Response({item.name: {"used": item.used, "limit": item.limit} for item in usage})
-
-
-class TenantAudit(TenantView):
-    """The audit log of a tenant."""
-
-    tag: ClassVar[str] = "Tenants"
-    needs: ClassVar = {"GET": Permission.AUDIT_READ}
-
-    @extend_schema(
-        operation_id="list_audit", summary="Read the audit log of a tenant", parameters=PAGING, responses={200: page_of(AuditSerializer)}
-    )
-    def get(self, request: Request, **_: str) -> Response:
-        """Newest first; for owners and admins."""
-        pages = NewestFirst(moment="at")
-        page = pages.paginate_queryset(events_of_tenant(tenant_id=self.access.tenant.id), request)
-        return pages.get_paginated_response(AuditSerializer(page, many=True).data)
