@@ -3,8 +3,10 @@
 import os
 from typing import Any
 
-from celery import Celery
-from celery.signals import setup_logging
+from celery import Celery, Task
+from celery.signals import setup_logging, task_postrun, task_prerun
+
+from apps.common.scope import begin_system
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "carina_portal.settings")
 app = Celery("carina")
@@ -15,3 +17,15 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Leave logging as the settings made it: a receiver is all it takes to keep Celery from adding handlers and levels of its own."""
+
+
+@task_prerun.connect
+def begin_scope(task: Task, **_: Any) -> None:
+    """Let a task ask the database as the portal itself, under its own name; one that is about a single tenant narrows that."""
+    task.request.update(end_of_scope=begin_system(f"task {task.name}"))
+
+
+@task_postrun.connect
+def end_scope(task: Task, **_: Any) -> None:
+    """Leave nothing to the next task of this thread."""
+    task.request.end_of_scope()

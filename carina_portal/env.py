@@ -74,7 +74,7 @@ def database(name: str) -> dict[str, object]:
         raise ImproperlyConfigured(f"{name} must start with postgresql:// because PostgreSQL is the only database Carina runs on.")
     options = dict(parse_qsl(url.query))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "apps.common.postgres",
         "NAME": unquote(url.path.lstrip("/")),
         "USER": unquote(url.username or ""),
         "PASSWORD": unquote(url.password or ""),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.common.scope import begin_system
 from bench.client import PortalClient
 from bench.create_bay import token_of
 from carina_portal.embedded.layout import ROOT, is_root
@@ -22,9 +23,13 @@ os.environ.setdefault("CARINA_OPERATION_LEASE_SECONDS", "4")
 # Tests are one busy client.
 os.environ.setdefault("CARINA_RATE_ANONYMOUS", "10000/min")
 os.environ.setdefault("CARINA_RATE_USER", "100000/min")
+os.environ.setdefault("CARINA_FAILED_TOKENS_PER_MINUTE", "100000")
 
 # The whole portal is tested with the durability it has in production; only the tests' own database does without.
 os.environ.pop("CARINA_POSTGRES_OPTIONS", None)
+
+# Tests make rows of all tenants; what they ask of the portal by its pages and its API has the asker's own scope.
+begin_system("tests")
 
 _started: list[Stack] = []
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from apps.bays.models import ALIVE, Bay, Host, NodeGroup
 from apps.coes.contracts import Role
 from apps.common.clock import now
+from apps.common.scope import as_system
 from apps.credentials.services import create_authority
 from apps.hosts.contracts import HostAddress, Publishing
 from apps.hosts.models import Cloud
@@ -79,7 +80,8 @@ def free_cidr(*, cloud: Cloud) -> str:
     The choice is random: two portals on one machine do not know each other's next choice, and would otherwise make the same.
     """
     used = [ipaddress.IPv4Network(cidr, strict=False) for cidr in cloud.used_cidrs if ":" not in cidr]
-    used += [ipaddress.IPv4Network(cidr) for cidr in Bay.objects.filter(ALIVE, cidr__isnull=False).values_list("cidr", flat=True) if cidr]
+    with as_system("networks in use"):
+        used += [ipaddress.IPv4Network(cidr) for cidr in Bay.objects.filter(ALIVE).values_list("cidr", flat=True) if cidr]
     candidates = list(ipaddress.IPv4Network(settings.BAY_NETWORKS).subnets(new_prefix=24))
     for candidate in random.sample(candidates, len(candidates)):
         if not any(candidate.overlaps(network) for network in used):
@@ -90,11 +92,9 @@ def free_cidr(*, cloud: Cloud) -> str:
 def free_port(*, cloud: Cloud) -> int:
     """Return the lowest port of the cloud's public range that no live host has. Raises NothingLeft."""
     first, _, last = cloud.public_ports.partition("-")
-    used = set(
-        Host.objects.filter(cloud=cloud, published_address=cloud.public_address, published_port__isnull=False)
-        .exclude(state=Host.State.REMOVED)
-        .values_list("published_port", flat=True)
-    )
+    mine = Host.objects.filter(cloud=cloud, published_address=cloud.public_address, published_port__isnull=False)
+    with as_system("ports in use"):
+        used = set(mine.exclude(state=Host.State.REMOVED).values_list("published_port", flat=True))
     for port in range(int(first), int(last) + 1):
         if port not in used:
             return port

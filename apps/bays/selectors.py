@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from apps.bays.models import ALIVE, STATUS_WHILE, Bay, Condition, Host, NodeGroup
 from apps.common.errors import NotFound
+from apps.common.scope import as_system
 from apps.hosts.placement import Promise
 from apps.operations.models import Event, Operation
 from apps.operations.states import UNFINISHED
@@ -102,7 +103,9 @@ def promised_hosts() -> list[Promise]:
         .prefetch_related(_HOSTS)
     )
     promised = []
-    for group in groups:
+    with as_system("hosts promised to all"):
+        found = list(groups)
+    for group in found:
         synced_at = group.bay.cloud.synced_at
         counted = sum(1 for host in group.hosts.all() if host.ready_at is not None and synced_at is not None and host.ready_at < synced_at)
         if group.count > counted:

@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from apps.audit.services import Actor
 from apps.common.clock import now
+from apps.common.scope import in_tenant
 from apps.operations import dispatch
 from apps.operations.codes import code_named
 from apps.operations.lease import CancelRequested, Lease, LeaseLost, claim
@@ -78,7 +79,8 @@ def run_operation(*, operation_id: uuid.UUID) -> None:
     operation = claim(operation_id=operation_id)
     if operation is None:
         return
-    with structlog.contextvars.bound_contextvars(operation=str(operation.id), kind=operation.kind, subject=str(operation.subject_id)):
+    names = structlog.contextvars.bound_contextvars(operation=str(operation.id), kind=operation.kind, subject=str(operation.subject_id))
+    with names, in_tenant(operation.tenant_id):
         handler = load_handler(kind=operation.kind)
         lease = Lease(operation)
         try:

@@ -18,6 +18,7 @@ from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F,
 from django.db.models.functions import Coalesce
 
 from apps.common.clock import now
+from apps.common.scope import carried
 from apps.operations.models import Operation
 from apps.operations.states import State
 
@@ -98,7 +99,7 @@ class Lease:
     @contextmanager
     def kept_alive(self) -> Iterator[None]:
         """Renew the lease in a thread of its own while the block runs."""
-        thread = threading.Thread(target=self._beat, name=f"lease-{self.operation_id}", daemon=True)
+        thread = threading.Thread(target=carried(self._beat), name=f"lease-{self.operation_id}", daemon=True)
         thread.start()
         try:
             yield

@@ -13,6 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from apps.accounts.models import User
 from apps.common.errors import CarinaError, Forbidden, NotFound
+from apps.common.scope import enter_tenant
 from apps.tenants.context import Access, access_of
 
 P = ParamSpec("P")
@@ -31,7 +32,9 @@ def tenant_page(view: Callable[Concatenate[HttpRequest, Access, P], HttpResponse
         if not isinstance(request.user, User):
             return _to_sign_in(request)
         try:
-            response = view(request, access_of(user=request.user, slug=tenant), *args, **kwargs)
+            access = access_of(user=request.user, slug=tenant)
+            enter_tenant(access.tenant.id)
+            response = view(request, access, *args, **kwargs)
         except NotFound as error:
             raise Http404(error.detail) from error
         except Forbidden as error:

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from apps.audit.services import Actor
 from apps.common.clock import now
+from apps.common.scope import carried
 from apps.operations import dispatch, engine, registry
 from apps.operations.lease import CancelRequested, Lease, LeaseLost, claim
 from apps.operations.models import Event, Operation
@@ -128,7 +129,7 @@ def test_of_twenty_workers_that_claim_at_once_exactly_one_wins(tenant: Tenant) -
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=worker) for _ in range(20)]
+    threads = [threading.Thread(target=carried(worker)) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:

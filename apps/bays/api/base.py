@@ -16,6 +16,7 @@ from apps.bays.api.schema import ApiSchema
 from apps.common.api.parsing import StrictJson
 from apps.common.api.throttling import AnonymousRate, UserRate
 from apps.common.errors import NotFound
+from apps.common.scope import enter_tenant, enter_user
 from apps.tenants.context import Access, access_of
 from apps.tenants.models import ApiToken
 from apps.tenants.roles import Permission
@@ -30,6 +31,12 @@ class ApiView(APIView):
     throttle_classes = [AnonymousRate, UserRate]
     schema = ApiSchema()
     tag: ClassVar[str] = "Portal"
+
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who asks, and see from here on what is theirs."""
+        super().perform_authentication(request)
+        if isinstance(request.user, User):
+            enter_user(request.user.id)
 
     @property
     def user(self) -> User:
@@ -71,6 +78,7 @@ class TenantView(ApiView):
         """Check user, throttles and access, in this order."""
         super().initial(request, *args, **kwargs)
         self.access = self._access(slug=kwargs["tenant"])
+        enter_tenant(self.access.tenant.id)
         method = "GET" if request.method == "HEAD" else str(request.method)
         if method not in self.allowed_methods:
             raise MethodNotAllowed(method)

@@ -15,6 +15,8 @@ wire = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 import django
 django.setup()
+from apps.common.scope import begin_system
+begin_system("console")
 from django.db import close_old_connections
 for line in sys.stdin:
     printed, error = io.StringIO(), ""
