@@ -86,7 +86,7 @@ def begin_system(name: str) -> Callable[[], None]:
 
 def carried(function: Callable[P, Result]) -> Callable[P, Result]:
     """Return the function with the scope in force now, for a thread, which begins with none."""
-    return partial(copy_context().run, function)  # type: ignore[return-value]  # partial keeps the signature
+    return partial(copy_context().run, function)
 
 
 def streamed(items: Iterable[Result]) -> Iterator[Result]:

@@ -49,19 +49,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit(self) -> None:
         self._told = None
-        super()._commit()
+        super()._commit()  # type: ignore[misc]  # the stubs leave out what backends override
 
     def _rollback(self) -> None:
         self._told = None
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc]  # the stubs leave out what backends override
 
     def _savepoint_rollback(self, sid: str) -> None:
-        super()._savepoint_rollback(sid)
+        super()._savepoint_rollback(sid)  # type: ignore[misc]  # as above
         self._forget()
 
     def _close(self) -> None:
         self._told = None
-        super()._close()
+        super()._close()  # type: ignore[misc]  # the stubs leave out what backends override
 
     def _forget(self) -> None:
         """Know no more what the transaction was told: a savepoint that is rolled back takes settings back too."""
