@@ -1,4 +1,4 @@
-"""Tenants over REST: mine, one, its members and limits."""
+"""Tenants over REST: mine, one and its members."""
 
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ from rest_framework.response import Response
 from apps.bays.api.base import ApiView, TenantView
 from apps.bays.api.pages import page_of
 from apps.bays.api.schema import PAGING
-from apps.bays.estimates import usage_after
 from apps.bays.spec import parse_text, refuse_unknown
 from apps.common.api.idempotency import idempotent
 from apps.common.api.pagination import NewestFirst
@@ -46,20 +45,6 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
     class Meta:
         model = Membership
         fields = ("email", "role", "since")
-
-
-class LimitSerializer(serializers.Serializer[Any]):
-    """One limit."""
-
-    used = serializers.IntegerField()
-    limit = serializers.IntegerField()
-
-
-class QuotaSerializer(serializers.Serializer[Any]):
-    """What the tenant uses and may use."""
-
-    bays = LimitSerializer()
-    hosts = LimitSerializer()
 
 
 class TenantList(ApiView):
@@ -119,16 +104,3 @@ class TenantMembers(TenantView):
         pages = NewestFirst()
         page = pages.paginate_queryset(self.access.tenant.memberships.select_related("user"), request)
         return pages.get_paginated_response(MemberSerializer(page, many=True).data)
-
-
-class TenantQuota(TenantView):
-    """The limits of a tenant."""
-
-    tag: ClassVar[str] = "Tenants"
-    needs: ClassVar = {"GET": Permission.TENANT_READ}
-
-    @extend_schema(operation_id="read_quota", summary="Read the limits of a tenant", responses={200: QuotaSerializer})
-    def get(self, request: Request, **_: str) -> Response:
-        """Return what is used and what may be used."""
-        usage = usage_after(tenant=self.access.tenant, more_bays=0, more_hosts=0)
-        return Response({item.name: {"used": item.used, "limit": item.limit} for item in usage})

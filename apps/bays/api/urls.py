@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from apps.bays.api import audit, bays, catalogue, credentials, documentation, tenants, tokens
+from apps.bays.api import audit, bays, catalogue, credentials, documentation, quota, tenants, tokens
 from apps.common.api.slashes import both
 
 ROOT = "api/v1"
@@ -19,7 +19,7 @@ urlpatterns = [
     *both(route=f"{ROOT}/tenants", view=tenants.TenantList, name="api-tenants"),
     *both(route=TENANT, view=tenants.TenantDetail, name="api-tenant"),
     *both(route=f"{TENANT}/members", view=tenants.TenantMembers, name="api-members"),
-    *both(route=f"{TENANT}/quota", view=tenants.TenantQuota, name="api-quota"),
+    *both(route=f"{TENANT}/quota", view=quota.TenantQuota, name="api-quota"),
     *both(route=f"{TENANT}/audit", view=audit.TenantAudit, name="api-audit"),
     *both(route=f"{TENANT}/tokens", view=tokens.TokenList, name="api-tokens"),
     *both(route=f"{TENANT}/tokens/<uuid:token_id>", view=tokens.TokenDetail, name="api-token"),
