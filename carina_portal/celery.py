@@ -1,20 +1,17 @@
 """The dispatcher. Messages carry ids only; what is to be done stands in the database, so a lost message costs a second."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun
 
-from apps.common.scope import begin_system
+from apps.common import scope
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "carina_portal.settings")
 app = Celery("carina")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-_ends: dict[str, Callable[[], None]] = {}
-"""What ends the scope of each task that runs."""
 
 
 @setup_logging.connect
@@ -23,12 +20,12 @@ def keep_our_logging(**_: Any) -> None:
 
 
 @task_prerun.connect
-def begin_scope(task_id: str, task: Any, **_: Any) -> None:
+def begin_scope(task: Any, **_: Any) -> None:
     """Let a task ask the database as the portal itself, under its own name; one that is about a single tenant narrows that."""
-    _ends[task_id] = begin_system(f"task {task.name}")
+    scope.begin_system(f"task {task.name}")
 
 
 @task_postrun.connect
-def end_scope(task_id: str, **_: Any) -> None:
+def end_scope(**_: Any) -> None:
     """Leave nothing to the next task of this thread."""
-    _ends.pop(task_id)()
+    scope.end()

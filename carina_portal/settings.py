@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from carina_portal import env
+from carina_portal import env, single_sign_on
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = re.search(r"^## (\d+\.\d+\.\d+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[1]  # type: ignore[index]
@@ -15,6 +15,7 @@ VERSION = re.search(r"^## (\d+\.\d+\.\d+)", (BASE_DIR / "CHANGELOG.md").read_tex
 # --- who we are -----------------------------------------------------------------------------------------------------------------
 SECRET_KEY = env.secret("CARINA_SECRET_KEY")
 VAULT_KEYS = env.key_ring("CARINA_VAULT_KEYS")
+TOKEN_PEPPERS = env.key_ring("CARINA_TOKEN_PEPPERS")
 INSTALLATION = env.text("CARINA_INSTALLATION", "carina")
 BASE_URL = env.text("CARINA_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
 EMBEDDED = env.flag("CARINA_EMBEDDED")
@@ -36,6 +37,10 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -66,6 +71,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "apps.accounts.middleware.last_seen",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "carina_portal.urls"
@@ -90,6 +96,8 @@ APPEND_SLASH = False  # both slash forms are routed; a redirect would lose the b
 
 # --- PostgreSQL, Redis, Celery --------------------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {"default": {**env.database("DATABASE_URL"), "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+# Who migrates owns the tables, by a DATABASE_URL of its own; the portal's role may use them and is bound by row-level security.
+DATABASE_ROLE = env.text("CARINA_DATABASE_ROLE")
 REDIS_URL = env.secret("REDIS_URL")
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
@@ -117,6 +125,7 @@ CELERY_BEAT_SCHEDULE = {
     "keep the networks of bays as they shall be": {"task": "bays.keep_networks", "schedule": 30.0, "options": {"expires": 30}},
     "delete what bays that are gone left in clouds": {"task": "bays.sweep_clouds", "schedule": 60.0, "options": {"expires": 60}},
     "delete bays whose time is over": {"task": "bays.expire", "schedule": 30.0, "options": {"expires": 30}},
+    "warn of API tokens that expire soon": {"task": "tenants.warn_of_expiring_tokens", "schedule": 3600.0, "options": {"expires": 600}},
     "forget old idempotency keys": {"task": "common.forget_idempotency_keys", "schedule": 3600.0, "options": {"expires": 600}},
 }
 OPERATION_LEASE_SECONDS = env.integer("CARINA_OPERATION_LEASE_SECONDS", 10)
@@ -145,8 +154,30 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_CHANGE_EMAIL = True  # one address an account; a new one counts when its owner has pressed the button in the mail
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_FORMS = {"signup": "apps.accounts.forms.SignUpForm", "reset_password": "apps.accounts.forms.ForgottenPasswordForm"}
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.flag("CARINA_BEHIND_PROXY") else 0  # whose tries are counted
+MFA_ADAPTER = "apps.credentials.second_factors.SealedSecondFactors"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # the only unconfirmed address of somebody signed in is the one they are changing to
+MFA_FORMS = {
+    "add_webauthn": "apps.accounts.forms.AddPasskeyForm",
+    "login_webauthn": "apps.accounts.forms.PasskeySignInForm",
+    "authenticate_webauthn": "apps.accounts.forms.PasskeyAfterPasswordForm",
+    "reauthenticate_webauthn": "apps.accounts.forms.PasskeyAgainForm",
+}
+USERSESSIONS_TRACK_ACTIVITY = True  # by our own middleware
+OIDC_ISSUER, OIDC_NAME = single_sign_on.issuer(), single_sign_on.name()
+SOCIALACCOUNT_PROVIDERS = single_sign_on.providers()
+SOCIALACCOUNT_ADAPTER = "apps.accounts.single_sign_on.SingleSignOnAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False  # an address alone never opens an account that is there already
 TOKEN_PREFIX = "carina"  # noqa: S105 - what scanners look for
 MAX_TOKEN_DAYS = env.integer("CARINA_MAX_TOKEN_DAYS", 365)
+FAILED_TOKENS_PER_MINUTE = env.integer("CARINA_FAILED_TOKENS_PER_MINUTE", 30)
 
 # --- mail -----------------------------------------------------------------------------------------------------------------------
 MAIL_DIR = Path(env.text("CARINA_MAIL_DIR")) if env.text("CARINA_MAIL_DIR") else None

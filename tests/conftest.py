@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from apps.common.scope import begin_system
 from bench.client import PortalClient
 from bench.create_bay import token_of
+from carina_portal import env
 from carina_portal.embedded.layout import ROOT, is_root
 from carina_portal.embedded.stack import Stack
 from tests.browser import axe, browser, page
@@ -77,6 +79,13 @@ def pytest_sessionfinish() -> None:
     """Stop the portal with everything it started."""
     while _started:
         _started.pop().stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The tests' database is made, migrated and emptied by the owner's role; forced row-level security binds that one too."""
+    owner = env.database("DATABASE_OWNER_URL")
+    connection.settings_dict.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"])
 
 
 @pytest.fixture

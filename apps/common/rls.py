@@ -5,12 +5,25 @@ scope's tenant, if it is the scope's user's own where the table allows that, or 
 they bind the tables' owner too. https://www.postgresql.org/docs/current/ddl-rowsecurity.html
 """
 
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
 from django.db.migrations.operations import RunSQL
+from psycopg import sql
 
 TENANT = "NULLIF(current_setting('carina.tenant', true), '')::uuid"
 USER = "NULLIF(current_setting('carina.user', true), '')::uuid"
 SYSTEM = "COALESCE(current_setting('carina.system', true), '') <> ''"
 POLICY = "only_in_scope"
+GRANTS = """
+GRANT USAGE ON SCHEMA public TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};
+REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role};
+REVOKE UPDATE, DELETE ON audit_auditevent, operations_event FROM {role};
+"""
+"""What the portal's own role may: rows, but neither tables nor policies; and history may only grow."""
 
 
 def protect(*, table: str, tenant: str = "tenant_id", user: str = "", also: str = "") -> RunSQL:
@@ -33,3 +46,10 @@ def protect(*, table: str, tenant: str = "tenant_id", user: str = "", also: str 
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
         ],
     )
+
+
+def grant(*, using: str, **_: Any) -> None:
+    """Let the portal's role (settings.DATABASE_ROLE) use what the owner has just migrated. A receiver of post_migrate."""
+    if settings.DATABASE_ROLE:
+        with connections[using].cursor() as cursor:
+            cursor.execute(sql.SQL(GRANTS).format(role=sql.Identifier(settings.DATABASE_ROLE)).as_string(cursor.connection))

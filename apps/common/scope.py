@@ -7,7 +7,7 @@ forget it. Requests, Celery tasks and management commands each begin with a scop
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token, copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -78,10 +78,14 @@ def enter_user(user_id: UUID) -> None:
     _scope.set(Scope(user=user_id))
 
 
-def begin_system(name: str) -> Callable[[], None]:
-    """Enter a system scope where no `with` fits, as in signals, and return what ends it."""
-    token: Token[Scope] = _scope.set(Scope(system=name))
-    return lambda: _scope.reset(token)
+def begin_system(name: str) -> None:
+    """Like `as_system`, where no `with` fits, as in signals: until `end`, or for as long as the process lives."""
+    _scope.set(Scope(system=name))
+
+
+def end() -> None:
+    """See nothing from here on: what a thread begins with."""
+    _scope.set(NOBODY)
 
 
 def carried(function: Callable[P, Result]) -> Callable[P, Result]:

@@ -133,7 +133,7 @@ def _exec(*, layout: Layout, argv: list[str]) -> int:
     try:
         stack.start_databases()
         # In the terminal's foreground group, so that a shell can read from it and Ctrl-C reaches it.
-        return subprocess.run(argv, env=portal.full_environment(stack.env), check=False).returncode
+        return subprocess.run(argv, env=portal.full_environment(stack.developers_env), check=False).returncode
     except StopRequested:
         return 130
     except FileNotFoundError:

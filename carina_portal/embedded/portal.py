@@ -10,6 +10,7 @@ from pathlib import Path
 from carina_portal.embedded import process
 from carina_portal.embedded.keys import Keys
 from carina_portal.embedded.layout import ROOT, Layout, programs_dir, write_private
+from carina_portal.embedded.postgres import PORTAL_ROLE
 
 WEB_PROCESSES, WEB_THREADS, WORKER_THREADS = 2, 8, 16
 
@@ -22,9 +23,11 @@ def environment(*, layout: Layout, keys: Keys, database_url: str, redis_url: str
     return {
         "DJANGO_SETTINGS_MODULE": "carina_portal.settings",
         "DATABASE_URL": database_url,
+        "CARINA_DATABASE_ROLE": PORTAL_ROLE,
         "REDIS_URL": redis_url,
         "CARINA_SECRET_KEY_FILE": str(keys.secret_key_file),
         "CARINA_VAULT_KEYS_FILE": str(keys.vault_keys_file),
+        "CARINA_TOKEN_PEPPERS_FILE": str(keys.token_peppers_file),
         "CARINA_INSTALLATION": keys.installation,
         "CARINA_VAR": str(layout.var),
         "CARINA_MAIL_DIR": str(layout.mail),
@@ -73,6 +76,7 @@ def children(*, layout: Layout, env: Mapping[str, str], listen: str, port: int) 
     ]
     programs = {"web": web, "worker": worker, "beat": beat}
     everything = full_environment(env)
+    everything.pop("DATABASE_OWNER_URL", None)  # where a stack is started from within another's environment
     return {
         name: process.Child(name=name, argv=[python, *argv], env=everything, log=layout.logs / f"{name}.log", grace=4, cwd=ROOT)
         for name, argv in programs.items()

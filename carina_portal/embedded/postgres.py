@@ -24,6 +24,7 @@ from carina_portal.embedded.layout import EmbeddedError, Layout, is_root, write_
 
 VERSION = "18"
 SYSTEM_USER = "carina-postgres"
+OWNER_ROLE, PORTAL_ROLE = "carina", "carina_portal"
 START_SECONDS = 60.0
 
 
@@ -41,8 +42,13 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """The portal's own database, as its owner: no superuser, so row-level security binds it too."""
-        return f"postgresql://carina:{self._keys.postgres}@/carina?host={self._sockets}"
+        """The portal's database, as the portal uses it: neither a superuser nor the owner of its tables."""
+        return f"postgresql://{PORTAL_ROLE}:{self._keys.postgres_portal}@/carina?host={self._sockets}"
+
+    @property
+    def owner_url(self) -> str:
+        """The same database as its owner, who migrates it: for nobody else, above all not for what serves requests."""
+        return f"postgresql://{OWNER_ROLE}:{self._keys.postgres}@/carina?host={self._sockets}"
 
     @property
     def fresh_mark(self) -> str:
@@ -125,7 +131,7 @@ class Postgres:
             if self.child is None or not self.child.alive or time.monotonic() > deadline:
                 raise EmbeddedError(f"PostgreSQL does not start; {self._log} ends with:\n{process.tail(self._log)}")
             time.sleep(0.02)
-        made = self._layout.postgres / "carina-database"  # a mark inside the cluster it speaks of
+        made = self._layout.postgres / "carina-database-2"  # a mark inside the cluster it speaks of
         if not made.exists():
             self._make_database()
             made.touch()
@@ -140,10 +146,12 @@ class Postgres:
         with psycopg.connect(
             host=str(self._sockets), user="postgres", password=self._keys.postgres_admin, dbname="postgres", autocommit=True
         ) as connection:
-            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'carina'").fetchone():
-                # CREATEDB for the tests' own database; nothing else, above all not BYPASSRLS.
-                role = sql.SQL("CREATE ROLE carina LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE CREATEDB PASSWORD {}")
-                connection.execute(role.format(sql.Literal(self._keys.postgres)))
+            # CREATEDB for the tests' own database; nothing else, above all not BYPASSRLS.
+            roles = {OWNER_ROLE: ("CREATEDB", self._keys.postgres), PORTAL_ROLE: ("NOCREATEDB", self._keys.postgres_portal)}
+            for name, (right, password) in roles.items():
+                if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+                    role = sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE {} PASSWORD {}")
+                    connection.execute(role.format(sql.Identifier(name), sql.SQL(right), sql.Literal(password)))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'carina'").fetchone():
                 connection.execute("CREATE DATABASE carina OWNER carina")
 

@@ -153,7 +153,8 @@ class Stack:
         schema = portal.hash_of(portal.migration_files(), packages, self._postgres.fresh_mark)
         if not stamps.fits("schema", schema):
             with self.terminal.step("Database schema"):
-                portal.manage("migrate", "--noinput", layout=self.layout, env=self.env)
+                owner = {**self.env, "DATABASE_URL": self._postgres.owner_url}
+                portal.manage("migrate", "--noinput", layout=self.layout, env=owner)
             stamps.set("schema", schema)
         static = portal.hash_of(portal.static_files(), packages)
         if not stamps.fits("static", static) or not (self.layout.var / "static").is_dir():
@@ -261,10 +262,15 @@ class Stack:
             ) from None
         self._lock = lock
 
+    @property
+    def developers_env(self) -> dict[str, str]:
+        """The portal's environment, and with it the way to its database as the owner, for migrations by hand and for tests."""
+        return {**self.env, "DATABASE_OWNER_URL": self._postgres.owner_url} if self._postgres else self.env
+
     def _write_environment(self) -> None:
         if self.incus is not None:
             self.env["CARINA_INCUS_SOCKET"] = str(self.incus.socket_path)
-        write_private(path=self.layout.environment, content=json.dumps(self.env, indent=1))
+        write_private(path=self.layout.environment, content=json.dumps(self.developers_env, indent=1))
 
 
 def running_environment(*, layout: Layout) -> dict[str, str]:

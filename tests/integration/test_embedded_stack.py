@@ -57,16 +57,37 @@ def test_the_portals_role_is_bound_by_row_level_security_and_writes_are_safe(sta
     assert row == (False, False, False, "on", "")
 
 
+def test_the_portals_role_owns_nothing_and_cannot_rewrite_history(stack: Stack) -> None:
+    stack.start_databases()
+    stack.prepare_database()
+    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+        owned = connection.execute("SELECT count(*) FROM pg_class WHERE pg_get_userbyid(relowner) = current_user").fetchone()
+        assert owned == (0,)
+        assert connection.execute("SELECT pg_has_role(current_user, 'carina', 'member')").fetchone() == (False,)
+        for statement in (
+            "CREATE TABLE public.mine (id int)",
+            "ALTER TABLE bays_bay DISABLE ROW LEVEL SECURITY",
+            "DROP POLICY only_in_scope ON bays_bay",
+            "TRUNCATE bays_bay",
+            "UPDATE audit_auditevent SET sentence = ''",
+            "DELETE FROM operations_event",
+            "DELETE FROM django_migrations",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+    assert all("DATABASE_OWNER_URL" not in child.env for child in stack.children.values())
+
+
 def test_data_survive_a_restart_and_no_process_stays(stack: Stack) -> None:
     stack.start_databases()
-    with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(stack.developers_env["DATABASE_OWNER_URL"], autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     stack.stop()
     assert _processes_of(stack) == []
     assert not stack.layout.environment.exists()
     assert not stack.layout.run.exists()
     stack.start_databases()
-    with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
+    with psycopg.connect(stack.developers_env["DATABASE_OWNER_URL"]) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
@@ -98,7 +119,7 @@ def test_a_second_stack_on_the_same_state_is_refused_and_harms_nothing(stack: St
     second = Stack(var=stack.layout.var, port=2, incus=False)
     with pytest.raises(AlreadyRuns, match="Stop that one first"):
         second.start()
-    assert running_environment(layout=stack.layout) == stack.env
+    assert running_environment(layout=stack.layout) == stack.developers_env
     with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
@@ -138,7 +159,7 @@ def test_a_half_made_cluster_is_made_again(stack: Stack) -> None:
     (stack.layout.var / "postgres.new" / "PG_VERSION").write_text("18\n")
     stack.start_databases()
     with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
-        assert connection.execute("SELECT current_user").fetchone() == ("carina",)
+        assert connection.execute("SELECT current_user").fetchone() == ("carina_portal",)
 
 
 def test_data_of_another_postgresql_are_not_touched(stack: Stack) -> None:
@@ -198,13 +219,13 @@ def test_a_signal_ends_everything_in_good_order(stack: Stack, number: signal.Sig
 def test_after_kill_9_nothing_runs_on_and_the_next_start_finds_the_data(stack: Stack) -> None:
     running = _services(stack)
     env = running_environment(layout=stack.layout)
-    with psycopg.connect(env["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(env["DATABASE_OWNER_URL"], autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     running.kill()
     running.wait()
     _wait_until_no_process_of(stack)
     stack.start_databases()
-    with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
+    with psycopg.connect(stack.developers_env["DATABASE_OWNER_URL"]) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
@@ -265,5 +286,5 @@ def test_without_root_the_stack_says_that_no_local_hosts_are_possible_and_how_to
 def test_what_is_written_down_of_a_running_stack_is_for_its_owner_only(stack: Stack) -> None:
     stack.start_databases()
     assert stack.layout.environment.stat().st_mode & 0o777 == 0o600
-    assert json.loads(stack.layout.environment.read_text()) == stack.env
+    assert json.loads(stack.layout.environment.read_text()) == stack.developers_env
     assert running_environment(layout=Layout(stack.layout.var / "elsewhere")) == {}
