@@ -1,13 +1,19 @@
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from apps.common.clock import now
 from apps.common.pages import DomainForm
 from apps.tenants.context import Access
+from apps.tenants.roles import Role
+from apps.tenants.token_issue import longest_days
 
-EXPIRIES = [("7", _("7 days")), ("30", _("30 days")), ("90", _("90 days")), ("365", _("1 year"))]
+LIFETIMES = (7, 30, 90, 365)
+USUAL_DAYS = 90
 
 
 class TokenForm(DomainForm):
@@ -19,12 +25,44 @@ class TokenForm(DomainForm):
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": _("Choose at least one thing the token may do.")},
     )
-    expires_at = forms.ChoiceField(label=_("Valid for"), choices=EXPIRIES)
+    expires_at = forms.ChoiceField(label=_("Valid for"))
 
-    def __init__(self, *args: object, access: Access, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.fields["scopes"].choices = [(scope, scope) for scope in sorted(access.permissions)]  # type: ignore[attr-defined]
+    def __init__(self, *args: Any, access: Access, scopes: Iterable[str], **kwargs: Any) -> None:
+        """`scopes` are those that may be chosen; all of them are until somebody chooses."""
+        longest, possible = longest_days(tenant=access.tenant), sorted(scopes)
+        lifetimes = sorted({days for days in LIFETIMES if days < longest} | {min(longest, LIFETIMES[-1]), longest})
+        kwargs.setdefault("initial", {"scopes": possible, "expires_at": str(min(USUAL_DAYS, longest))})
+        super().__init__(*args, **kwargs)
+        self.fields["scopes"].choices = [(scope, scope) for scope in possible]  # type: ignore[attr-defined]
+        self.fields["expires_at"].choices = [(str(days), _days(days)) for days in lifetimes]  # type: ignore[attr-defined]
 
     def expiry(self) -> datetime:
         """Return until when the token shall be valid."""
         return now() + timedelta(days=int(self.cleaned_data["expires_at"]))
+
+
+class ServiceAccountForm(DomainForm):
+    """A service account: its name and its role."""
+
+    name = forms.CharField(label=_("Name"), widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    role = forms.ChoiceField(label=_("Role"))
+
+    def __init__(self, *args: Any, roles: Iterable[Role], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["role"].choices = [(role, role.capitalize()) for role in roles]  # type: ignore[attr-defined]
+
+
+class DeleteServiceAccountForm(DomainForm):
+    """The name, typed again by whoever deletes."""
+
+    confirm = forms.CharField(widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+
+class MaximumForm(DomainForm):
+    """How long tokens of the organisation may live; empty for as long as the portal allows."""
+
+    max_token_days = forms.IntegerField(label=_("Longest lifetime in days"), required=False, widget=forms.NumberInput(attrs={"min": 1}))
+
+
+def _days(days: int) -> str:
+    return str(_("1 year")) if days == LIFETIMES[-1] else ngettext("%d day", "%d days", days) % days

@@ -1,126 +1,126 @@
-"""API tokens: `carina_<40 random characters><6 checksum characters>`, shown once, stored as an HMAC.
+"""Use cases of tokens: make one's own, list, revoke; and the one place where a presented token is let in or not."""
 
-The prefix and the CRC32 checksum let secret scanners recognise a leaked token without asking us.
-"""
-
-import hashlib
-import hmac
-import secrets
-import string
-import zlib
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.audit.services import record
 from apps.common.clock import now
-from apps.common.errors import InvalidInput, NotFound
+from apps.common.errors import NotFound
+from apps.common.scope import as_system
 from apps.tenants.context import Access
 from apps.tenants.models import ApiToken
-from apps.tenants.roles import PERMISSIONS, Permission
+from apps.tenants.roles import Permission
+from apps.tenants.token_issue import Bearer, NewToken, Wish, issue
+from apps.tenants.token_text import digests_of, looks_like_token, newest_pepper
 
-ALPHABET = string.digits + string.ascii_letters
-SECRET_LENGTH, CHECKSUM_LENGTH = 40, 6
-DEFAULT_LIFETIME = timedelta(days=90)
 TOUCH_EVERY = timedelta(minutes=1)
-NAME_LENGTH = 80
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewToken:
-    """A token at the only moment its text is known."""
+def create_token(
+    *, access: Access, name: str, scopes: list[str] | None = None, expires_at: datetime | None = None, made_with: ApiToken | None = None
+) -> NewToken:
+    """Make a token for the user of `access` in its tenant; scopes default to all the asker may do, expiry to 90 days.
 
-    row: ApiToken
-    text: str = field(repr=False)
-
-
-def create_token(*, access: Access, name: str, scopes: list[str] | None = None, expires_at: datetime | None = None) -> NewToken:
-    """Make a token for the user of `access` in its tenant; scopes default to all the role allows, expiry to 90 days.
-
-    Raises InvalidInput for unknown scopes, scopes beyond the asker's own permissions, and expiries in the past or too far away.
+    `made_with` is the token of the request, None for a browser's session. Raises InvalidInput for unknown scopes, scopes beyond the
+    asker's own permissions, and expiries in the past or too far away; Forbidden and LimitReached as `issue` does.
     """
-    access.require(Permission.TOKEN_MANAGE)
-    name = " ".join(name.split()) or "token"
-    if len(name) > NAME_LENGTH or not name.isprintable():
-        raise InvalidInput.field("name", f"The name may have at most {NAME_LENGTH} printable characters.")
-    granted = _check_scopes(access=access, scopes=scopes)
-    moment = now()
-    expires_at = expires_at or moment + min(DEFAULT_LIFETIME, timedelta(days=settings.MAX_TOKEN_DAYS))
-    if not moment < expires_at <= moment + timedelta(days=settings.MAX_TOKEN_DAYS):
-        raise InvalidInput.field("expires_at", f"The expiry must lie in the future, at most {settings.MAX_TOKEN_DAYS} days ahead.")
-    text = _new_text()
-    with transaction.atomic():
-        row = ApiToken.objects.create(
-            tenant=access.tenant,
-            user=access.user,
-            name=name,
-            digest=_digest(text),
-            hint=text[-4:],
-            scopes=granted,
-            created_at=moment,
-            expires_at=expires_at,
-        )
-        record(
-            by=access.actor,
-            action="token.created",
-            sentence=f"created the API token {row}",
-            tenant_id=access.tenant.id,
-            target_id=str(row.id),
-            target_label=name,
-            data={"scopes": granted, "expires_at": expires_at.isoformat()},
-        )
-    return NewToken(row=row, text=text)
+    bearer = Bearer(user=access.user, allowed=access.permissions)
+    return issue(access=access, bearer=bearer, wish=Wish(name=name, scopes=scopes or (), expires_at=expires_at), made_with=made_with)
 
 
 def revoke_token(*, access: Access, token_id: str) -> None:
-    """Revoke one of the asker's own tokens at once; revoking twice is harmless. Raises NotFound for anybody else's."""
+    """Revoke a token at once: one's own, or, for those who manage the tenant, anybody's in it. Revoking twice is harmless.
+
+    Raises NotFound for tokens that are not the asker's to revoke.
+    """
     access.require(Permission.TOKEN_MANAGE)
     with transaction.atomic():
-        row = ApiToken.objects.select_for_update().filter(tenant=access.tenant, user=access.user, id=token_id).first()
+        rows = ApiToken.objects.select_for_update(of=("self",)).select_related("user")
+        row = rows.filter(_reach(access), tenant=access.tenant, id=token_id).first()
         if row is None:
             raise NotFound("You have no such token.", code="token_not_found")
         if row.revoked_at is None:
             row.revoked_at = now()
             row.save(update_fields=["revoked_at"])
+            whose = "" if row.user_id == access.user.id else f" of {row.user}"
             record(
                 by=access.actor,
-                action="token.revoked",
-                sentence=f"revoked the API token {row}",
+                action=f"{row.kind}.revoked",
+                sentence=f"revoked the {row.get_kind_display()} {row}{whose}",
                 tenant_id=access.tenant.id,
                 target_id=str(row.id),
                 target_label=row.name,
+                data={"for": row.user.email},
             )
 
 
-def find_token(*, text: str, address: str | None) -> ApiToken | None:
-    """Return the live token with this text, its user and tenant loaded, and note its use; None if there is none."""
-    if not looks_like_token(text=text):
-        return None
-    moment = now()
-    row = ApiToken.objects.select_related("user", "tenant").filter(digest=_digest(text), revoked_at=None, expires_at__gt=moment).first()
-    if row is None or not row.user.is_active:
-        return None
-    stale = Q(last_used_at=None) | Q(last_used_at__lt=moment - TOUCH_EVERY)  # a write a minute, not a write a request
-    if row.last_used_at is None or row.last_used_at < moment - TOUCH_EVERY:
-        ApiToken.objects.filter(stale, id=row.id).update(last_used_at=moment, last_used_address=address)
+def live_tokens(*, access: Access, kind: ApiToken.Kind | None = None) -> QuerySet[ApiToken]:
+    """Return the asker's tokens, of one kind or of all, that are neither revoked nor expired, newest first."""
+    access.require(Permission.TOKEN_MANAGE)
+    mine = _live(access).filter(user=access.user)
+    return mine if kind is None else mine.filter(kind=kind)
+
+
+def tokens_of_everyone(*, access: Access) -> QuerySet[ApiToken]:
+    """Return the live tokens and credentials of all members and service accounts with their users, newest first; needs tenant:manage."""
+    access.require(Permission.TENANT_MANAGE)
+    return _live(access)
+
+
+def token_named(*, access: Access, token_id: str) -> ApiToken:
+    """Return a live token, or application credential, that the asker may revoke. Raises NotFound."""
+    access.require(Permission.TOKEN_MANAGE)
+    row = _live(access).filter(_reach(access), id=token_id).first()
+    if row is None:
+        raise NotFound("You have no such token.", code="token_not_found")
     return row
 
 
-def live_tokens(*, access: Access) -> QuerySet[ApiToken]:
-    """Return the asker's tokens that are neither revoked nor expired, newest first."""
-    access.require(Permission.TOKEN_MANAGE)
-    return access.tenant.tokens.filter(user=access.user, revoked_at=None, expires_at__gt=now()).order_by("-created_at", "-id")
+def find_token(*, text: str, address: str | None) -> ApiToken | None:
+    """Return the token with this text that is let in, its user and tenant loaded, and note its use; None if there is none."""
+    if not looks_like_token(text=text):
+        return None
+    digests = digests_of(text=text)
+    with as_system("find a token"):
+        row = usable_tokens().filter(kind=ApiToken.Kind.TOKEN, digest__in=digests.values()).first()
+        if row is None or digests.get(row.pepper) != row.digest:
+            return None
+        note_use(row=row, text=text, address=address)
+    return row
 
 
-def looks_like_token(*, text: str) -> bool:
-    """Tell whether prefix, length and checksum are those of a token of ours; costs no look-up."""
-    prefix, _, rest = text.partition("_")
-    secret, checksum = rest[:SECRET_LENGTH], rest[SECRET_LENGTH:]
-    return prefix == settings.TOKEN_PREFIX and len(rest) == SECRET_LENGTH + CHECKSUM_LENGTH and _checksum(secret) == checksum
+def usable_tokens() -> QuerySet[ApiToken]:
+    """Return, with user and tenant, the tokens of all tenants that are let in now. Ask within the scope of the portal itself.
+
+    Not let in is what is revoked or expired, of a disabled user, of somebody who is no longer a member, of a deleted service account,
+    or for a deleted tenant. Everything that authenticates with a token asks here, in one query.
+    """
+    person = Q(user__is_service=False)
+    program = Q(user__service_account__deleted_at=None, user__service_account__tenant=F("tenant"))
+    return ApiToken.objects.select_related("user", "tenant").filter(
+        person | program,
+        revoked_at=None,
+        expires_at__gt=now(),
+        tenant__deleted_at=None,
+        user__is_active=True,
+        user__memberships__tenant=F("tenant"),
+    )
+
+
+def note_use(*, row: ApiToken, text: str, address: str | None) -> None:
+    """Note when and from where a token was used, at most once a minute, and hash it with the newest pepper if an older one was used."""
+    moment, newest = now(), newest_pepper()
+    if row.pepper != newest:
+        digest = digests_of(text=text)[newest]
+        # Compare and swap: of two requests at once, one swaps and the other finds it done.
+        ApiToken.objects.filter(id=row.id, digest=row.digest).update(digest=digest, pepper=newest)
+        row.digest, row.pepper = digest, newest
+    if row.last_used_at is None or row.last_used_at < moment - TOUCH_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=moment - TOUCH_EVERY)  # a write a minute, not a write a request
+        ApiToken.objects.filter(stale, id=row.id).update(last_used_at=moment, last_used_address=address)
 
 
 def user_named(*, email: str) -> User:
@@ -131,33 +131,10 @@ def user_named(*, email: str) -> User:
     return user
 
 
-def _check_scopes(*, access: Access, scopes: list[str] | None) -> list[str]:
-    if not scopes:
-        return sorted(access.permissions)
-    unknown = [scope for scope in scopes if scope not in set(Permission)]
-    if unknown:
-        raise InvalidInput.field("scopes", f"Unknown scope “{unknown[0]}”; known are {', '.join(Permission)}.")
-    beyond = sorted(set(scopes) - access.permissions)
-    if beyond:
-        reason = (
-            "your role does not have it" if Permission(beyond[0]) not in PERMISSIONS[access.role] else "the token you use does not have it"
-        )
-        raise InvalidInput.field("scopes", f"You cannot give the scope “{beyond[0]}”: {reason}.")
-    return sorted(set(scopes))
+def _live(access: Access) -> QuerySet[ApiToken]:
+    rows = access.tenant.tokens.select_related("user", "user__service_account").filter(revoked_at=None, expires_at__gt=now())
+    return rows.order_by("-created_at", "-id")
 
 
-def _new_text() -> str:
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
-    return f"{settings.TOKEN_PREFIX}_{secret}{_checksum(secret)}"
-
-
-def _checksum(secret: str) -> str:
-    number, digits = zlib.crc32(secret.encode()), ""
-    for _ in range(CHECKSUM_LENGTH):
-        number, digit = divmod(number, len(ALPHABET))
-        digits = ALPHABET[digit] + digits
-    return digits
-
-
-def _digest(text: str) -> str:
-    return hmac.new(settings.SECRET_KEY.encode(), b"api-token:" + text.encode(), hashlib.sha256).hexdigest()
+def _reach(access: Access) -> Q:
+    return Q() if access.may(Permission.TENANT_MANAGE) else Q(user=access.user)

@@ -1,7 +1,9 @@
 """Who gets in, and how far: tokens in headers, sessions with CSRF, roles and scopes, strangers."""
 
+import re
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -9,13 +11,15 @@ from django.test import Client
 from django.urls import URLPattern
 
 from apps.accounts.models import User
+from apps.audit.models import AuditEvent
 from apps.bays.api import urls
 from apps.bays.models import Bay
 from apps.common import clock
-from apps.tenants.models import ApiToken, Membership, Tenant
+from apps.tenants.models import ApiToken, Membership, ServiceAccount, Tenant
 from apps.tenants.roles import Permission, Role
-from apps.tenants.tokens import looks_like_token
-from tests.factories import Api, api_of, join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
+from apps.tenants.service_accounts import create_service_account
+from apps.tenants.token_text import looks_like_token
+from tests.factories import Api, access_for, api_of, join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
 
 pytestmark = pytest.mark.django_db
 GOOD = {"name": "shop", "coe": "swarm", "flavor": "c1.small"}
@@ -158,14 +162,51 @@ def test_a_token_cannot_make_one_that_may_more_than_itself(tenant: Tenant) -> No
     assert made["scopes"] == ["bay:read", "token:manage"]
 
 
-def test_nobody_sees_or_revokes_the_tokens_of_others_not_even_the_owner(tenant: Tenant) -> None:
+def test_a_member_neither_sees_nor_revokes_the_tokens_of_others(tenant: Tenant) -> None:
+    bob = make_user()
+    join(tenant, bob, role=Role.OPERATOR)
+    api_of(tenant)
+    row = ApiToken.objects.get(user=owner_of(tenant))
+    member = api_of(tenant, bob)
+    refused(member.get(f"tenants/demo/tokens/{row.id}"), 404, "token_not_found")
+    refused(member.delete(f"tenants/demo/tokens/{row.id}"), 404, "token_not_found")
+    refused(member.get("tenants/demo/tokens?of=everyone"), 403, "role_missing")
+    assert [found["user"] for found in member.get("tenants/demo/tokens").json()["results"]] == [bob.email]
+    assert ApiToken.objects.get(id=row.id).revoked_at is None
+
+
+def test_an_owner_sees_whose_tokens_there_are_without_their_text_and_revokes_any(tenant: Tenant) -> None:
     bob = make_user()
     join(tenant, bob, role=Role.OPERATOR)
     token = token_for(tenant, bob)
     row = ApiToken.objects.get(user=bob)
     owner = api_of(tenant)
-    refused(owner.get(f"tenants/demo/tokens/{row.id}"), 404, "token_not_found")
-    refused(owner.delete(f"tenants/demo/tokens/{row.id}"), 404, "token_not_found")
+    assert [found["user"] for found in owner.get("tenants/demo/tokens").json()["results"]] == [owner_of(tenant).email]
+    everyone = owner.get("tenants/demo/tokens?of=everyone")
+    assert {found["user"] for found in everyone.json()["results"]} == {bob.email, owner_of(tenant).email}
+    assert token not in everyone.content.decode()
+    assert Api(token).get("tenants/demo/bays").status_code == 200
+    assert owner.delete(f"tenants/demo/tokens/{row.id}").status_code == 204
+    refused(Api(token).get("tenants/demo/bays"), 401, "token_invalid")
+    event = AuditEvent.objects.get(action="token.revoked")
+    assert (event.actor_label, event.data["for"]) == (owner_of(tenant).email, bob.email)
+
+
+def test_an_owners_token_without_the_scope_to_manage_sees_only_its_owners_own(tenant: Tenant) -> None:
+    bob = make_user()
+    join(tenant, bob, role=Role.OPERATOR)
+    token_for(tenant, bob)
+    api = api_of(tenant, scopes=["token:manage"])
+    refused(api.get("tenants/demo/tokens?of=everyone"), 403, "scope_missing")
+    refused(api.delete(f"tenants/demo/tokens/{ApiToken.objects.get(user=bob).id}"), 404, "token_not_found")
+
+
+def test_an_owner_of_another_organisation_revokes_nothing_here(tenant: Tenant) -> None:
+    token = token_for(tenant)
+    other = api_of(make_tenant("other"))
+    row = ApiToken.objects.get(tenant=tenant)
+    for slug in ("demo", "other"):
+        assert other.delete(f"tenants/{slug}/tokens/{row.id}").status_code == 404
     assert Api(token).get("tenants/demo/bays").status_code == 200
 
 
@@ -179,7 +220,8 @@ def addresses() -> list[str]:
         "<str:tenant>": "demo",
         "<str:bay>": "web",
         "<uuid:operation>": str(bay.operation.id if bay.operation else ""),
-        "<uuid:token_id>": str(ApiToken.objects.all()[0].id),
+        "<uuid:token_id>": str(ApiToken.objects.filter(tenant__slug="demo")[0].id),
+        "<uuid:account_id>": str(ServiceAccount.objects.get().id),
     }
     found = []
     for pattern in urls.urlpatterns:
@@ -188,9 +230,10 @@ def addresses() -> list[str]:
         if "<str:tenant>" in route:
             for key, value in values.items():
                 route = route.replace(key, value)
-            found.append(f"/{route}")
+            found.append(f"/{re.sub('<[a-z]+:[a-z_]+>', str(uuid4()), route)}")
     assert len(found) > 30
     assert not any("<" in address for address in found)
+    assert any("/service-accounts/" in address for address in found)
     return found
 
 
@@ -199,6 +242,7 @@ def test_a_stranger_finds_nothing_at_any_address_of_a_tenant_whatever_the_method
     elsewhere = make_tenant("elsewhere", owner=owner)
     make_tenant("other", owner=make_user("mallory@example.com"))
     token_for(tenant)
+    create_service_account(access=access_for(tenant), name="ci", role="viewer")
     before = list(Bay.objects.values())
     strangers = [
         Api(token_for(Tenant.objects.get(slug="other"), User.objects.get(email="mallory@example.com"))),
@@ -215,6 +259,7 @@ def test_a_stranger_finds_nothing_at_any_address_of_a_tenant_whatever_the_method
 
 def test_nobody_without_a_token_gets_anything_at_any_address_of_a_tenant(tenant: Tenant) -> None:
     token_for(tenant)
+    create_service_account(access=access_for(tenant), name="ci", role="viewer")
     for address in addresses():
         for method in ("GET", "POST", "PATCH", "DELETE"):
             assert Api()(method, address, {}).status_code == 401, (method, address)
@@ -263,7 +308,18 @@ NEEDED = {
     "bay:delete": [WRITES[3]],
     "bay:access": [WRITES[5], WRITES[6]],
     "tenant:read": [("GET", rest, None) for rest in ("", "/members", "/quota")],
-    "token:manage": [("GET", "/tokens", None), ("POST", "/tokens", {})],
+    "token:manage": [
+        ("GET", "/tokens", None),
+        ("POST", "/tokens", {}),
+        ("GET", "/application-credentials", None),
+        ("POST", "/application-credentials", {}),
+    ],
+    "tenant:manage": [
+        ("GET", "/service-accounts", None),
+        ("POST", "/service-accounts", {"name": "ci", "role": "viewer"}),
+        ("GET", "/token-policy", None),
+        ("PATCH", "/token-policy", {"max_token_days": 1}),
+    ],
     "audit:read": [("GET", "/audit", None)],
 }
 
@@ -285,7 +341,25 @@ def test_a_token_loses_what_its_user_loses(tenant: Tenant) -> None:
     Membership.objects.filter(user=bob).update(role=Role.VIEWER)
     refused(api.post("tenants/demo/bays/web/bundle"), 403, "role_missing")
     Membership.objects.filter(user=bob).delete()
-    refused(api.get("tenants/demo/bays"), 404, "tenant_not_found")
+    refused(api.get("tenants/demo/bays"), 401, "token_invalid")
+
+
+def test_the_token_of_a_removed_member_is_refused_everywhere_at_once(tenant: Tenant) -> None:
+    bob = make_user()
+    join(tenant, bob, role=Role.ADMIN)
+    join(make_tenant("elsewhere"), bob, role=Role.ADMIN)
+    here, elsewhere = api_of(tenant, bob), api_of(Tenant.objects.get(slug="elsewhere"), bob)
+    Membership.objects.filter(user=bob, tenant=tenant).delete()
+    for path in ("clouds", "tenants", "tenants/demo/bays", "tenants/elsewhere/bays"):
+        refused(here.get(path), 401, "token_invalid")
+    refused(here.post("tenants", {"slug": "mine"}), 401, "token_invalid")
+    assert elsewhere.get("tenants/elsewhere/bays").status_code == 200
+
+
+def test_the_tokens_of_a_deleted_organisation_are_refused(tenant: Tenant) -> None:
+    api = api_of(tenant)
+    Tenant.objects.filter(id=tenant.id).update(deleted_at=clock.now())
+    refused(api.get("clouds"), 401, "token_invalid")
 
 
 def test_a_token_sees_only_its_own_tenant_in_the_list_of_mine(tenant: Tenant) -> None:

@@ -1,13 +1,18 @@
 """Who sends a request: an API token in a header, or a browser's session. Nothing in the address is ever taken for a token."""
 
+from ipaddress import ip_address
+
+from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from apps.accounts.models import User
+from apps.common.api.failures import count_failure
 from apps.common.errors import Forbidden
 from apps.tenants.models import ApiToken
-from apps.tenants.tokens import find_token, looks_like_token
+from apps.tenants.token_text import looks_like_secret, looks_like_token
+from apps.tenants.tokens import find_token
 
 CHALLENGE = 'Bearer realm="carina"'
 OTHER_HEADER = "X-Auth-Token"
@@ -17,21 +22,15 @@ class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>`, or `X-Auth-Token: <token>` as OpenStack's clients send it."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        """Return user and token, or None for a request without one; raises AuthenticationFailed for any other."""
-        text = _token_text(request)
-        if text is None:
-            _refuse_token_in_address(request)
-            return None
-        if not looks_like_token(text=text):
-            raise AuthenticationFailed(
-                "This is not an API token of this portal: it is cut off, mistyped or from elsewhere.", code="token_malformed"
-            )
-        token = find_token(text=text, address=request.META.get("REMOTE_ADDR") or None)
-        if token is None:
-            raise AuthenticationFailed(
-                "This API token is unknown, expired or revoked; make a new one in the portal's settings.", code="token_invalid"
-            )
-        return token.user, token
+        """Return user and token, or None for a request without one; raises AuthenticationFailed for any other.
+
+        An address that fails too often gets TooManyFailures instead.
+        """
+        try:
+            return _authenticate(request)
+        except AuthenticationFailed:
+            count_failure(address=_address(request))
+            raise
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401."""
@@ -53,6 +52,38 @@ class BrowserSession(SessionAuthentication):
             ) from error
 
 
+def _authenticate(request: Request) -> tuple[User, ApiToken] | None:
+    text = _token_text(request)
+    if text is None:
+        _refuse_token_in_address(request)
+        return None
+    if not looks_like_token(text=text):
+        raise AuthenticationFailed(
+            "This is not an API token of this portal: it is cut off, mistyped or from elsewhere.", code="token_malformed"
+        )
+    token = find_token(text=text, address=_address(request))
+    if token is None:
+        raise AuthenticationFailed(
+            "This API token is unknown, expired or revoked, or whoever it is for lost access; make a new one in the portal's settings.",
+            code="token_invalid",
+        )
+    return token.user, token
+
+
+def _address(request: Request) -> str | None:
+    """Return the network address of the client; None for a socket without one.
+
+    Behind a proxy (CARINA_BEHIND_PROXY, which sets SECURE_PROXY_SSL_HEADER) it is the last one of X-Forwarded-For: the proxy wrote that.
+    """
+    address = str(request.META.get("REMOTE_ADDR") or "")
+    if settings.SECURE_PROXY_SSL_HEADER and (forwarded := request.headers.get("X-Forwarded-For")):
+        address = forwarded.rpartition(",")[2].strip()
+    try:
+        return str(ip_address(address.partition("%")[0]))
+    except ValueError:
+        return None
+
+
 def _token_text(request: Request) -> str | None:
     header = get_authorization_header(request)
     if not header:
@@ -64,7 +95,8 @@ def _token_text(request: Request) -> str | None:
 
 
 def _refuse_token_in_address(request: Request) -> None:
-    if any(looks_like_token(text=value) for values in request.GET.lists() for value in values[1]):
+    values = [value for _, several in request.GET.lists() for value in several]
+    if any(looks_like_token(text=value) or looks_like_secret(text=value) for value in values):
         raise AuthenticationFailed(
             "A token in an address is not accepted, since addresses end up in logs: revoke this one and send a new one in the header "
             "“Authorization: Bearer <token>”.",
