@@ -15,7 +15,7 @@ from psycopg import sql
 TENANT = "NULLIF(current_setting('carina.tenant', true), '')::uuid"
 USER = "NULLIF(current_setting('carina.user', true), '')::uuid"
 SYSTEM = "COALESCE(current_setting('carina.system', true), '') <> ''"
-POLICY = "only_in_scope"
+POLICY, SEEN = "only_in_scope", "seen_by"
 GRANTS = """
 GRANT USAGE ON SCHEMA public TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
@@ -33,14 +33,18 @@ def protect(*, table: str, tenant: str = "tenant_id", user: str = "", also: str 
     in SQL under which a row is seen but not written; empty ones do not apply.
     """
     owned = [SYSTEM, *([f"{tenant} = {TENANT}"] if tenant else []), *([f"{user} = {USER}"] if user else [])]
-    seen = [*owned, *([also] if also else [])]
+    condition = " OR ".join(owned)
+    seen = [f"CREATE POLICY {SEEN} ON {table} FOR SELECT USING ({also})"] if also else []
+    unseen = [f"DROP POLICY {SEEN} ON {table}"] if also else []
     return RunSQL(
         sql=[
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-            f"CREATE POLICY {POLICY} ON {table} USING ({' OR '.join(seen)}) WITH CHECK ({' OR '.join(owned)})",
+            f"CREATE POLICY {POLICY} ON {table} USING ({condition}) WITH CHECK ({condition})",
+            *seen,
         ],
         reverse_sql=[
+            *unseen,
             f"DROP POLICY {POLICY} ON {table}",
             f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",

@@ -6,7 +6,7 @@ from apps.common.rls import USER, protect
 class Migration(migrations.Migration):
     dependencies = [("tenants", "0002_organisations")]
     operations = [
-        protect(table="tenants_membership", user="user_id"),
+        protect(table="tenants_membership", also=f"user_id = {USER}"),
         protect(
             table="tenants_tenant",
             tenant="id",
