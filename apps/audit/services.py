@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from apps.audit import origin
 from apps.audit.models import AuditEvent
 from apps.common.clock import now
+from apps.common.scope import as_system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +27,16 @@ def record(
     *, by: Actor, action: str, sentence: str, tenant_id: UUID | None, target_id: str, target_label: str, data: dict[str, Any] | None = None
 ) -> AuditEvent:
     """Append one event; call it inside the transaction of the change. `sentence` is for people, `action` (`bay.created`) for machines."""
-    return AuditEvent.objects.create(
-        at=now(),
-        tenant_id=tenant_id,
-        actor_id=by.id,
-        actor_label=by.label,
-        action=action,
-        target_id=target_id,
-        target_label=target_label,
-        sentence=sentence,
-        data=data or {},
-    )
+    with as_system("audit log"):  # what is written down may concern the portal as a whole, or a tenant just made
+        return AuditEvent.objects.create(
+            at=now(),
+            tenant_id=tenant_id,
+            actor_id=by.id,
+            actor_label=by.label,
+            address=origin.address(),
+            action=action,
+            target_id=target_id,
+            target_label=target_label,
+            sentence=sentence,
+            data=data or {},
+        )
