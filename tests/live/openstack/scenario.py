@@ -74,7 +74,8 @@ class Project:
 
     def revoke_tokens(self) -> None:
         """Make every token of its user worthless at once, as Keystone does when a password is set, be it the same one."""
-        self._identity.update_user(self._user, password=self.password)
+        # openstacksdk sends nothing where the new value is the old one.
+        self._identity.patch(f"/users/{self._user.id}", json={"user": {"password": self.password}}).raise_for_status()
 
     def change_password(self) -> None:
         """Give its user another password; the file still has the old one until `write_entry`."""
