@@ -7,14 +7,9 @@ from uuid import UUID
 from apps.common.scope import as_system
 from apps.tenants.context import Access
 from apps.tenants.models import ApiToken
-from apps.tenants.roles import Permission
-from apps.tenants.token_issue import Bearer, NewToken, Wish, issue
+from apps.tenants.token_issue import STANDING, Bearer, NewToken, Wish, issue
 from apps.tenants.token_text import digests_of, looks_like_secret
 from apps.tenants.tokens import note_use, usable_tokens
-
-KINDS_OF_STANDING = {"token", "tenant", "member", "owner"}
-RESTRICTED = frozenset(scope for scope in Permission if scope.partition(":")[0] in KINDS_OF_STANDING and scope != Permission.TENANT_READ)
-"""What no application credential may: whoever stole one could make themselves another way in, or shut others out."""
 
 
 def create_application_credential(
@@ -26,7 +21,7 @@ def create_application_credential(
     """
     bearer = Bearer(
         user=access.user,
-        allowed=access.permissions - RESTRICTED,
+        allowed=access.permissions - STANDING,
         why_not="application credentials never manage tokens, people or organisations",
     )
     wish = Wish(name=name, kind=ApiToken.Kind.APPLICATION_CREDENTIAL, scopes=scopes or (), expires_at=expires_at)

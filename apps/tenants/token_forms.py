@@ -10,7 +10,7 @@ from apps.common.clock import now
 from apps.common.pages import DomainForm
 from apps.tenants.context import Access
 from apps.tenants.roles import Role
-from apps.tenants.token_issue import longest_days
+from apps.tenants.token_issue import STANDING, longest_days
 
 LIFETIMES = (7, 30, 90, 365)
 USUAL_DAYS = 90
@@ -28,10 +28,11 @@ class TokenForm(DomainForm):
     expires_at = forms.ChoiceField(label=_("Valid for"))
 
     def __init__(self, *args: Any, access: Access, scopes: Iterable[str], **kwargs: Any) -> None:
-        """`scopes` are those that may be chosen; all of them are until somebody chooses."""
+        """`scopes` are those that may be chosen; those that change who gets in are chosen only by hand."""
         longest, possible = longest_days(tenant=access.tenant), sorted(scopes)
         lifetimes = sorted({days for days in LIFETIMES if days < longest} | {min(longest, LIFETIMES[-1]), longest})
-        kwargs.setdefault("initial", {"scopes": possible, "expires_at": str(min(USUAL_DAYS, longest))})
+        usual = [scope for scope in possible if scope not in STANDING]
+        kwargs.setdefault("initial", {"scopes": usual, "expires_at": str(min(USUAL_DAYS, longest))})
         super().__init__(*args, **kwargs)
         self.fields["scopes"].choices = [(scope, scope) for scope in possible]  # type: ignore[attr-defined]
         self.fields["expires_at"].choices = [(str(days), _days(days)) for days in lifetimes]  # type: ignore[attr-defined]

@@ -16,6 +16,11 @@ from apps.tenants.models import ApiToken, Tenant
 from apps.tenants.roles import PERMISSIONS, Permission
 from apps.tenants.token_text import HINT_LENGTH, digests_of, new_secret_text, new_token_text
 
+STANDING = frozenset(
+    scope for scope in Permission if scope.partition(":")[0] in {"token", "tenant", "member", "owner"} and scope != Permission.TENANT_READ
+)
+"""Scopes that change who gets in, or whether anybody does: whoever stole a token with one could let themselves in another way."""
+
 DEFAULT_LIFETIME = timedelta(days=90)
 NAME_LENGTH = 80
 MOST = 100

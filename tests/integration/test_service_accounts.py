@@ -1,5 +1,6 @@
 """Programs as members: service accounts and their tokens; and application credentials, which share the rules of tokens."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -240,6 +241,9 @@ def test_the_page_of_all_tokens_shows_what_a_maximum_would_cut_before_it_is_set(
     assert Tenant.objects.get().max_token_days == 30
     assert ApiToken.objects.get().expires_at <= clock.now() + timedelta(days=30)
     form = owner.get("/t/demo/tokens/").content
+    chosen = set(re.findall(rb'value="([a-z:]+)"[^>]* checked', form))
+    assert b"bay:create" in chosen
+    assert not {b"token:manage", b"tenant:manage"} & chosen, "what changes who gets in is chosen by hand"
     assert b"30 days" in form
     assert b"90 days" not in form
 
