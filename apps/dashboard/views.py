@@ -1,4 +1,4 @@
-"""Pages that read across applications: home, an organisation's settings, and the mails of a stack without a mail server."""
+"""Pages of the portal itself: home, and the mails of a stack without a mail server."""
 
 import re
 
@@ -11,12 +11,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.accounts.models import User
-from apps.bays.estimates import usage_after
 from apps.common.mailbox import Mail, read_mails, shows_mails_to
-from apps.tenants.context import Access
-from apps.tenants.models import Membership
-from apps.tenants.pages import tenant_page
-from apps.tenants.roles import Permission
+from apps.common.scope import in_tenant
+from apps.dashboard.organisation_pages import first_page
+from apps.tenants.invitation_views import waiting_invitation
+from apps.tenants.models import Membership, Tenant
+from apps.tenants.pages import last_tenant_id
 from apps.tenants.services import ensure_personal_tenant, tenants_of
 
 LINK = re.compile(r"https?://[^\s<>\"]+")
@@ -25,22 +25,13 @@ LINK = re.compile(r"https?://[^\s<>\"]+")
 @never_cache
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Say what this is; whoever is signed in goes to their bays, or straight to the create form if they never had one."""
+    """Say what this is; whoever is signed in goes to the organisation they were in last, to their bays or the form for the first one."""
     if not isinstance(request.user, User):
         return render(request, "dashboard/home.html")
-    tenant = tenants_of(user=request.user).first() or ensure_personal_tenant(user=request.user)
-    page = "bays:list" if tenant.bays.exists() else "bays:new"
-    return redirect(page, tenant=tenant.slug)
-
-
-@require_safe
-@tenant_page
-def tenant_settings(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show an organisation's members and limits."""
-    access.require(Permission.TENANT_READ)
-    members = Membership.objects.filter(tenant=access.tenant).select_related("user").order_by("created_at", "id")
-    usage = usage_after(tenant=access.tenant, more_bays=0, more_hosts=0)
-    return render(request, "tenants/settings.html", {"access": access, "members": members, "usage": usage, "tab": "settings"})
+    if waiting_invitation(request=request):
+        return redirect("tenants:invitation")
+    tenant = _last_used(request, request.user)
+    return redirect(_first_page(request.user, tenant), tenant=tenant.slug)
 
 
 @never_cache
@@ -73,3 +64,14 @@ def _mails(request: HttpRequest) -> list[Mail]:
     if not shows_mails_to(request=request):
         raise Http404(_("This portal sends its mails, or shows them only on the machine it runs on."))
     return read_mails()
+
+
+def _last_used(request: HttpRequest, user: User) -> Tenant:
+    mine = list(tenants_of(user=user))
+    last = last_tenant_id(request=request)
+    return next((tenant for tenant in mine if str(tenant.id) == last), mine[0] if mine else None) or ensure_personal_tenant(user=user)
+
+
+def _first_page(user: User, tenant: Tenant) -> str:
+    with in_tenant(tenant.id):
+        return first_page(tenant=tenant, permissions=Membership.objects.get(tenant=tenant, user=user).permissions)

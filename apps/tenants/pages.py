@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -18,6 +20,7 @@ from apps.tenants.context import Access, access_of
 
 P = ParamSpec("P")
 View = Callable[..., HttpResponse]
+A_YEAR = 31_536_000
 
 
 def tenant_page(view: Callable[Concatenate[HttpRequest, Access, P], HttpResponse]) -> View:
@@ -41,10 +44,23 @@ def tenant_page(view: Callable[Concatenate[HttpRequest, Access, P], HttpResponse
             raise PermissionDenied(error.detail) from error
         except CarinaError as error:
             response = render(request, "errors/refused.html", {"error": error}, status=error.status)
+        else:
+            remember_tenant(request=request, response=response, tenant_id=access.tenant.id)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return page
+
+
+def last_tenant_id(*, request: HttpRequest) -> str:
+    """Return the id of the tenant whose page this browser showed last, as the browser says: it opens nothing. Empty if there is none."""
+    return request.COOKIES.get(_cookie(), "")
+
+
+def remember_tenant(*, request: HttpRequest, response: HttpResponse, tenant_id: UUID) -> None:
+    """Note in the browser which tenant it shows, for the next visit's first page."""
+    if last_tenant_id(request=request) != str(tenant_id):
+        response.set_cookie(_cookie(), str(tenant_id), max_age=A_YEAR, httponly=True, secure=settings.SESSION_COOKIE_SECURE, samesite="Lax")
 
 
 def is_fragment(request: HttpRequest) -> bool:
@@ -57,3 +73,7 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
     if is_fragment(request):
         return HttpResponseClientRedirect(reverse("account_login"))
     return redirect_to_login(request.get_full_path())
+
+
+def _cookie() -> str:
+    return f"carina_tenant_{settings.INSTALLATION}"

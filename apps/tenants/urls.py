@@ -1,6 +1,7 @@
 from django.urls import path
 
 from apps.common.pages import both
+from apps.tenants.invitation_urls import urlpatterns as invitation_patterns
 from apps.tenants.service_account_views import account, account_change, account_delete, account_token_revoke, accounts
 from apps.tenants.token_views import everyone, maximum, token_revoke, tokens
 
@@ -10,6 +11,7 @@ ACCOUNTS = "t/<str:tenant>/service-accounts/"
 ACCOUNT = f"{ACCOUNTS}<uuid:account>/"
 
 urlpatterns = [
+    *invitation_patterns,
     *both(TOKENS, tokens, "tokens"),
     path(f"{TOKENS}<uuid:token>/revoke", token_revoke, name="token_revoke"),
     *both(f"{TOKENS}everyone/", everyone, "tokens_everyone"),

@@ -1,9 +1,10 @@
-"""Tenants over REST: mine, one and its members."""
+"""Tenants over REST: mine, one, leaving it."""
 
 from typing import Any, ClassVar
 
+from django.db import transaction
 from django.http import HttpResponseBase
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,10 +16,12 @@ from apps.bays.spec import parse_text, refuse_unknown
 from apps.common.api.idempotency import idempotent
 from apps.common.api.pagination import NewestFirst
 from apps.common.api.parsing import body_of
+from apps.common.errors import InvalidInput
 from apps.tenants.context import access_of
-from apps.tenants.models import Membership, Tenant
+from apps.tenants.members import leave_tenant
+from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
-from apps.tenants.services import create_tenant, tenants_of
+from apps.tenants.services import create_tenant, delete_tenant, rename_tenant, require_mfa, tenants_of
 
 
 class TenantSerializer(serializers.ModelSerializer[Tenant]):
@@ -26,7 +29,15 @@ class TenantSerializer(serializers.ModelSerializer[Tenant]):
 
     class Meta:
         model = Tenant
-        fields = ("id", "slug", "name", "personal", "created_at")
+        fields = ("id", "slug", "name", "personal", "mfa_required", "max_token_days", "created_at")
+        extra_kwargs = {"max_token_days": {"help_text": "The longest lifetime of API tokens; null where the portal's own applies."}}
+
+
+class ChangeTenantSerializer(serializers.Serializer[Any]):
+    """What of an organisation may be changed; its slug stays."""
+
+    name = serializers.CharField(required=False, max_length=80, help_text="Its name for people.")
+    mfa_required = serializers.BooleanField(required=False, help_text="Whether only members with a second factor get in.")
 
 
 class CreateTenantSerializer(serializers.Serializer[Any]):
@@ -36,15 +47,11 @@ class CreateTenantSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(required=False, max_length=80, help_text="Its name for people; the slug unless given.")
 
 
-class MemberSerializer(serializers.ModelSerializer[Membership]):
-    """A person in a tenant."""
-
-    email = serializers.EmailField(source="user.email")
-    since = serializers.DateTimeField(source="created_at")
-
-    class Meta:
-        model = Membership
-        fields = ("email", "role", "since")
+def parse_flag(field: str, value: object) -> bool:
+    """Return `value` if it is true or false."""
+    if not isinstance(value, bool):
+        raise InvalidInput.field(field, f"The {field} must be true or false.", code="type")
+    return value
 
 
 class TenantList(ApiView):
@@ -82,25 +89,54 @@ class TenantDetail(TenantView):
     """One tenant."""
 
     tag: ClassVar[str] = "Tenants"
-    needs: ClassVar = {"GET": Permission.TENANT_READ}
+    needs: ClassVar = {"GET": Permission.TENANT_READ, "PATCH": Permission.TENANT_MANAGE, "DELETE": Permission.TENANT_DELETE}
 
     @extend_schema(operation_id="read_tenant", summary="Read a tenant", responses={200: TenantSerializer})
     def get(self, request: Request, **_: str) -> Response:
         """Return the organisation."""
         return Response(TenantSerializer(self.access.tenant).data)
 
-
-class TenantMembers(TenantView):
-    """The people of a tenant."""
-
-    tag: ClassVar[str] = "Tenants"
-    needs: ClassVar = {"GET": Permission.TENANT_READ}
+    @extend_schema(
+        operation_id="change_tenant", summary="Change a tenant", request=ChangeTenantSerializer, responses={200: TenantSerializer},
+        description="One field or both. Who requires a second factor of others must have one; …/token-policy has the lifetime of tokens.",
+        examples=[OpenApiExample("Another name", value={"name": "Blue team"}, request_only=True)],
+    )  # fmt: skip
+    def patch(self, request: Request, **_: str) -> Response:
+        """Rename it, or set whether members need a second factor."""
+        body = body_of(request=request)
+        refuse_unknown(data=body, allowed=("name", "mfa_required"))
+        name = parse_text("name", body["name"]) if "name" in body else None
+        required = parse_flag("mfa_required", body["mfa_required"]) if "mfa_required" in body else None
+        with transaction.atomic():
+            if name is not None:
+                rename_tenant(access=self.access, name=name)
+            if required is not None:
+                require_mfa(access=self.access, required=required)
+        return Response(TenantSerializer(self.access.tenant).data)
 
     @extend_schema(
-        operation_id="list_members", summary="List the members of a tenant", parameters=PAGING, responses={200: page_of(MemberSerializer)}
-    )
-    def get(self, request: Request, **_: str) -> Response:
-        """Newest first."""
-        pages = NewestFirst()
-        page = pages.paginate_queryset(self.access.tenant.memberships.select_related("user"), request)
-        return pages.get_paginated_response(MemberSerializer(page, many=True).data)
+        operation_id="delete_tenant", summary="Delete a tenant", responses={204: OpenApiResponse(description="Deleted.")},
+        description="For good, with its tokens and invitations. Refused while it has bays; the sentence names them.",
+    )  # fmt: skip
+    def delete(self, request: Request, **_: str) -> Response:
+        """Delete the organisation."""
+        delete_tenant(access=self.access)
+        return Response(status=204)
+
+
+class TenantLeave(TenantView):
+    """Leaving a tenant."""
+
+    tag: ClassVar[str] = "Members"
+    needs: ClassVar = {"POST": Permission.TENANT_LEAVE}
+
+    @extend_schema(
+        operation_id="leave_tenant", summary="Leave a tenant", request=None, responses={204: OpenApiResponse(description="You have left.")},
+        description="Your tokens for it are revoked, the one of this request too. The last owner cannot leave.",
+    )  # fmt: skip
+    @idempotent()
+    def post(self, request: Request, **_: str) -> HttpResponseBase:
+        """Give up one's own membership."""
+        refuse_unknown(data=body_of(request=request), allowed=())
+        leave_tenant(access=self.access)
+        return Response(status=204)
