@@ -103,6 +103,15 @@ def bays_by_cloud() -> dict[UUID, tuple[int, int]]:
     return {cloud_id: (count, hosts[cloud_id]) for cloud_id, count in bays.items()}
 
 
+def bars_of(*, aggregate: Aggregate) -> list[Bar]:
+    """Return how much of an aggregate is free."""
+    return [
+        Bar(label=_("vCPUs"), free=aggregate.free_vcpus, total=aggregate.total_vcpus, unit=""),
+        Bar(label=_("Memory"), free=aggregate.free_memory_mib, total=aggregate.total_memory_mib, unit="memory"),
+        Bar(label=_("Disk"), free=aggregate.free_disk_gib, total=aggregate.total_disk_gib, unit="disk"),
+    ]
+
+
 def view_of(*, cloud: Cloud) -> CloudView:
     """Put together what an operator wants to know of a cloud whose aggregates are loaded."""
     flavors = list(Flavor.objects.filter(enabled=True).order_by("host_kind", "memory_mib", "name"))
@@ -140,11 +149,7 @@ def _aggregate_view(aggregate: Aggregate, cloud: Cloud, sales: Sequence[Sale], p
     landing = [each for each in cloud.flavors or [] if lands_on(cloud_flavor=each, aggregate=aggregate)]
     return AggregateView(
         row=aggregate,
-        bars=[
-            Bar(label=_("vCPUs"), free=aggregate.free_vcpus, total=aggregate.total_vcpus, unit=""),
-            Bar(label=_("Memory"), free=aggregate.free_memory_mib, total=aggregate.total_memory_mib, unit="memory"),
-            Bar(label=_("Disk"), free=aggregate.free_disk_gib, total=aggregate.total_disk_gib, unit="disk"),
-        ],
+        bars=bars_of(aggregate=aggregate),
         cloud_flavors=[(each, is_pinned(cloud_flavor=each)) for each in sorted(landing, key=lambda each: str(each["name"]))],
         sales=[sale for sale in mine if sale.offer.aggregate is not None],
         told=bool(aggregate.machines) or aggregate.servers > 0 or cloud.flavors is None,

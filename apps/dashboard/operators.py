@@ -1,12 +1,8 @@
-"""Pages for operators: the clouds hosts come from. For everybody else they do not exist."""
+"""Operators' pages of the clouds hosts come from."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Concatenate, ParamSpec
 
 from django.contrib import messages
-from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,35 +12,17 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.accounts.models import User
 from apps.common.clock import now
 from apps.common.dispatch import send
 from apps.dashboard.capacity import all_clouds, bays_by_cloud, look_of_cloud, view_of
+from apps.dashboard.gate import operator_page
 from apps.hosts.models import Cloud
 from apps.hosts.tasks import last_look_at
 from apps.tenants.pages import is_fragment
 
-P = ParamSpec("P")
-View = Callable[..., HttpResponse]
 LONGEST_WAIT = timedelta(minutes=2)
 """After so long a page stops waiting for a look it has asked for, and says that no worker took it up."""
 STRAYS_A_PAGE = 100
-
-
-def operator_page(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> View:
-    """Return the view for operators: who is not signed in signs in, everybody else gets 404. No cache keeps what it shows."""
-
-    @wraps(view)
-    def page(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not isinstance(request.user, User):
-            return redirect_to_login(request.get_full_path())
-        if not request.user.is_staff:
-            raise Http404(_("There is no such page."))
-        response = view(request, *args, **kwargs)
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
-    return page
 
 
 @require_safe
@@ -53,7 +31,7 @@ def clouds(request: HttpRequest) -> HttpResponse:
     """List all clouds with their health, age and what is on them."""
     counts = bays_by_cloud()
     rows = [{"cloud": each, "look": look_of_cloud(cloud=each), "bays": counts.get(each.id, (0, 0))[0]} for each in all_clouds()]
-    return render(request, "operators/clouds.html", {"rows": rows})
+    return render(request, "operators/clouds.html", {"rows": rows, "tab": "clouds"})
 
 
 @require_safe
@@ -71,6 +49,7 @@ def cloud(request: HttpRequest, name: str) -> HttpResponse:
         "late": late,
         "asked": request.GET.get("asked", ""),
         "strays": strays,
+        "tab": "clouds",
     }
     part = "operators/_cloud.html" if is_fragment(request) else "operators/cloud.html"
     return render(request, part, context)

@@ -218,9 +218,10 @@ def test_more_clouds_and_bays_do_not_mean_more_queries(
     for number in range(3):
         make_bay(tenant, f"web{number}")
         make_cloud(f"more{number}")
-    with django_assert_max_num_queries(8):
+    operator.get(LIST)  # the first request of a session writes down that there is one
+    with django_assert_max_num_queries(10):
         operator.get(LIST)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(16):
         operator.get(ONE)
 
 

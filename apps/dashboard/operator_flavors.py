@@ -1,0 +1,52 @@
+"""Operators' page of flavors: sizes as they are, price and offer to be changed."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.common.errors import CarinaError, NotFound
+from apps.dashboard.flavors import change_flavor
+from apps.dashboard.forms import FlavorForm
+from apps.dashboard.gate import operator_of, operator_page
+from apps.hosts.models import Flavor
+
+
+@require_safe
+@operator_page
+def flavors(request: HttpRequest) -> HttpResponse:
+    """List all flavors, those not offered too."""
+    return _page(request)
+
+
+@require_POST
+@operator_page
+def flavor_change(request: HttpRequest, flavor_id: UUID) -> HttpResponse:
+    """Change price and offer of one."""
+    form = FlavorForm(request.POST, auto_id=f"id_{flavor_id}_%s")
+    if not form.is_valid():
+        return _page(request, changed=flavor_id, form=form)
+    asked = form.cleaned_data
+    try:
+        flavor = change_flavor(
+            by=operator_of(request), flavor_id=flavor_id, price_per_hour=asked["price_per_hour"], enabled=asked["enabled"]
+        )
+    except NotFound:
+        raise
+    except CarinaError as error:
+        form.blame(error)
+        return _page(request, changed=flavor_id, form=form)
+    messages.success(request, _("%s is saved. Bays that exist keep their hosts; the price counts from now on.") % flavor.name)
+    return redirect("dashboard:operator-flavors")
+
+
+def _page(request: HttpRequest, *, changed: UUID | None = None, form: FlavorForm | None = None) -> HttpResponse:
+    rows = []
+    for flavor in Flavor.objects.order_by("host_kind", "memory_mib", "name"):
+        first = {"price_per_hour": f"{flavor.price_per_hour.normalize():f}", "enabled": flavor.enabled}
+        shown = form if form is not None and flavor.id == changed else FlavorForm(initial=first, auto_id=f"id_{flavor.id}_%s")
+        rows.append({"flavor": flavor, "form": shown})
+    return render(request, "operators/flavors.html", {"rows": rows, "tab": "flavors"}, status=422 if form is not None else 200)
