@@ -199,6 +199,8 @@ DEFAULT_MAX_HOSTS = env.integer("CARINA_DEFAULT_MAX_HOSTS", 50)
 DEFAULT_MAX_VCPUS = env.integer("CARINA_DEFAULT_MAX_VCPUS", 200)
 DEFAULT_MAX_MEMORY_MIB = env.integer("CARINA_DEFAULT_MAX_MEMORY_GIB", 800) * 1024
 DEFAULT_MAX_DISK_GIB = env.integer("CARINA_DEFAULT_MAX_DISK_GIB", 5000)
+# A request for limits up to so many times those above approves itself, once in 30 days; 0: an operator decides about each.
+QUOTA_SELF_APPROVED = env.integer("CARINA_QUOTA_SELF_APPROVED", 2)
 CLIENT_CERTIFICATE_DAYS = env.integer("CARINA_CLIENT_CERTIFICATE_DAYS", 90)
 # A /24 for each bay is taken out of this range, leaving out what the cloud and this machine already use.
 BAY_NETWORKS = env.text("CARINA_BAY_NETWORKS", "10.100.0.0/14")

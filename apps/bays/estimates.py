@@ -4,28 +4,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
-from django.db.models import Sum
 
-from apps.bays.models import ALIVE, Bay, NodeGroup
+from apps.bays.models import Bay
 from apps.bays.selectors import promised_hosts
 from apps.bays.spec import BaySpec
+from apps.bays.usage import Usage, check_limits, growth_of, usage_after
 from apps.coes.base import Coe, load_coe
-from apps.common.errors import CarinaError, LimitReached
+from apps.common.errors import CarinaError
 from apps.hosts.models import Flavor
 from apps.hosts.placement import Needs, choose
 from apps.tenants.context import Access
-from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    """One limit of a tenant: used now, after the change, and the most."""
-
-    name: str
-    used: int
-    after: int
-    limit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,39 +34,21 @@ class Estimate:
     refusal: str
 
 
-def usage_after(*, tenant: Tenant, more_bays: int, more_hosts: int) -> list[Usage]:
-    """Return the tenant's limits with what is used now and would be used after."""
-    bays = tenant.bays.filter(ALIVE).count()
-    hosts = NodeGroup.objects.filter(bay__tenant=tenant, bay__deleted_at=None).aggregate(total=Sum("count"))["total"] or 0
-    return [
-        Usage(name="bays", used=bays, after=bays + more_bays, limit=tenant.max_bays),
-        Usage(name="hosts", used=hosts, after=hosts + more_hosts, limit=tenant.max_hosts),
-    ]
-
-
-def check_limits(*, tenant: Tenant, more_bays: int, more_hosts: int) -> None:
-    """Raise LimitReached if the tenant may not have so much more. The caller holds the tenant's row lock."""
-    for usage in usage_after(tenant=tenant, more_bays=more_bays, more_hosts=more_hosts):
-        if usage.after > usage.limit and usage.after > usage.used:
-            raise LimitReached(
-                f"{tenant.name} may have {usage.limit} {usage.name} and has {usage.used}; {usage.after} would be too many. "
-                "Delete what you no longer need, or ask the operator for more.",
-                errors={"node_count" if usage.name == "hosts" else "name": f"At most {usage.limit} {usage.name}."},
-            )
-
-
 def estimate_create(*, access: Access, spec: BaySpec) -> Estimate:
     """Return what creating this bay would cost and use, and whether it would be accepted. Changes nothing."""
     access.require(Permission.BAY_READ)
     where = _Where(cloud_name=spec.cloud, needs=needs_of(coe=spec.coe))
-    return _estimate(access=access, flavor=spec.flavor, count=spec.node_count, more_hosts=spec.node_count, more_bays=1, where=where)
+    more = _More(flavor=spec.flavor, bays=1, hosts=spec.node_count, new_hosts=spec.node_count)
+    return _estimate(access=access, flavor=spec.flavor, count=spec.node_count, more=more, where=where)
 
 
 def estimate_resize(*, access: Access, bay: Bay, count: int) -> Estimate:
     """Return what the bay would cost and use with `count` hosts. Changes nothing."""
     access.require(Permission.BAY_READ)
     where = _Where(cloud_name=bay.cloud.name, needs=needs_of(coe=load_coe(name=bay.coe)), aggregate_name=bay.aggregate)
-    return _estimate(access=access, flavor=bay.flavor, count=count, more_hosts=count - bay.node_count, more_bays=0, where=where)
+    flavor, hosts = growth_of(bay=bay, node_count=count)
+    more = _More(flavor=flavor, bays=0, hosts=hosts, new_hosts=count - bay.node_count)
+    return _estimate(access=access, flavor=bay.flavor, count=count, more=more, where=where)
 
 
 def needs_of(*, coe: Coe) -> Needs:
@@ -94,14 +65,24 @@ class _Where:
     aggregate_name: str = ""
 
 
-def _estimate(*, access: Access, flavor: Flavor, count: int, more_hosts: int, more_bays: int, where: _Where) -> Estimate:
+@dataclass(frozen=True, kw_only=True)
+class _More:
+    """What a change asks for on top: `hosts` as the limits count them, `new_hosts` as clouds do."""
+
+    flavor: Flavor
+    bays: int
+    hosts: int
+    new_hosts: int
+
+
+def _estimate(*, access: Access, flavor: Flavor, count: int, more: _More, where: _Where) -> Estimate:
     refusal, cloud, room = "", "", 0
     try:
-        check_limits(tenant=access.tenant, more_bays=more_bays, more_hosts=more_hosts)
-        if more_hosts > 0:
+        check_limits(tenant=access.tenant, flavor=more.flavor, more_bays=more.bays, more_hosts=more.hosts)
+        if more.new_hosts > 0:
             place = choose(
                 flavor=flavor,
-                count=more_hosts,
+                count=more.new_hosts,
                 cloud_name=where.cloud_name,
                 promised=promised_hosts(),
                 needs=where.needs,
@@ -119,7 +100,7 @@ def _estimate(*, access: Access, flavor: Flavor, count: int, more_hosts: int, mo
         vcpus=count * flavor.vcpus,
         memory_mib=count * flavor.memory_mib,
         disk_gib=count * flavor.disk_gib,
-        usage=usage_after(tenant=access.tenant, more_bays=more_bays, more_hosts=more_hosts),
+        usage=usage_after(tenant=access.tenant, flavor=more.flavor, more_bays=more.bays, more_hosts=more.hosts),
         cloud=cloud,
         room=room,
         refusal=refusal,

@@ -8,10 +8,11 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 
 from apps.audit.services import Actor, record
-from apps.bays.estimates import check_limits, needs_of
+from apps.bays.estimates import needs_of
 from apps.bays.models import ALIVE, Bay, NodeGroup
 from apps.bays.selectors import get_bay, promised_hosts
 from apps.bays.spec import BaySpec, parse_count, parse_name
+from apps.bays.usage import check_limits, growth_of
 from apps.coes.base import load_coe
 from apps.coes.contracts import Role
 from apps.common.clock import now
@@ -43,7 +44,7 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
         raise Conflict(
             f"There is already a bay “{spec.name}” in {tenant.name}.", code="name_taken", errors={"name": "This name is in use."}
         )
-    check_limits(tenant=tenant, more_bays=1, more_hosts=spec.node_count)
+    check_limits(tenant=tenant, flavor=spec.flavor, more_bays=1, more_hosts=spec.node_count)
     place = _place(spec)
     moment = now()
     bay = Bay.objects.create(
@@ -88,7 +89,8 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     if more == 0:
         return bay
     if more > 0:
-        check_limits(tenant=tenant, more_bays=0, more_hosts=more)
+        flavor, growth = growth_of(bay=bay, node_count=count)
+        check_limits(tenant=tenant, flavor=flavor, more_hosts=growth)
         choose(
             flavor=bay.flavor,
             count=more,

@@ -2,14 +2,18 @@ from apps.bays.pages.access import bay_bundle, bay_ca, bay_certificates
 from apps.bays.pages.change import bay_delete, bay_heal, bay_rename, bay_resize, bay_resize_estimate
 from apps.bays.pages.create import bay_estimate, bay_new
 from apps.bays.pages.listing import bay_list
+from apps.bays.pages.quota import quota, quota_withdraw
 from apps.bays.pages.show import bay_tab
 from apps.common.pages import both
 
 app_name = "bays"
 BAYS = "t/<str:tenant>/bays/"
 BAY = f"{BAYS}<str:bay>/"
+QUOTA = "t/<str:tenant>/limits/"
 
 urlpatterns = [
+    *both(QUOTA, quota, "quota"),
+    *both(f"{QUOTA}requests/<uuid:request_id>/withdraw", quota_withdraw, "quota_withdraw"),
     *both(BAYS, bay_list, "list"),
     *both(f"{BAYS}new", bay_new, "new"),
     *both(f"{BAYS}new/estimate", bay_estimate, "estimate"),

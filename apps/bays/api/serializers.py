@@ -140,10 +140,12 @@ class EventSerializer(serializers.ModelSerializer[Event]):
 
 
 class UsageSerializer(serializers.Serializer[Any]):
-    """One limit of a tenant."""
+    """One limit of a tenant, and what the change would use of it."""
 
-    name = serializers.CharField(help_text="bays or hosts.")
-    used = serializers.IntegerField()
+    name = serializers.CharField(help_text="bays, hosts, vcpus, memory_mib or disk_gib.")
+    unit = serializers.CharField(help_text="bays, hosts, vCPUs, MiB or GiB.")
+    used = serializers.IntegerField(help_text="Used now.")
+    asked = serializers.IntegerField(help_text="Asked for on top.")
     after = serializers.IntegerField(help_text="Used once the change is made.")
     limit = serializers.IntegerField()
 

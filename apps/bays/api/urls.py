@@ -39,6 +39,8 @@ urlpatterns = [
     *both(route=f"{TENANT}/invitations/<uuid:invitation_id>", view=invitations.InvitationDetail, name="api-invitation"),
     *both(route=f"{TENANT}/invitations/<uuid:invitation_id>/resend", view=invitations.InvitationResend, name="api-resend-invitation"),
     *both(route=f"{TENANT}/quota", view=quota.TenantQuota, name="api-quota"),
+    *both(route=f"{TENANT}/quota/requests", view=quota.QuotaRequestList, name="api-quota-requests"),
+    *both(route=f"{TENANT}/quota/requests/<uuid:request_id>", view=quota.QuotaRequestDetail, name="api-quota-request"),
     *both(route=f"{TENANT}/audit", view=audit.TenantAudit, name="api-audit"),
     *both(route=f"{TENANT}/tokens", view=tokens.TokenList, name="api-tokens"),
     *both(route=f"{TENANT}/tokens/<uuid:token_id>", view=tokens.TokenDetail, name="api-token"),

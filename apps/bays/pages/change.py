@@ -59,7 +59,7 @@ def bay_resize_estimate(request: HttpRequest, access: Access, bay: str) -> HttpR
     except CarinaError as error:
         form.blame(error)
     problem = next((str(sentence) for sentence in form.errors.get("node_count", [])), "")
-    return render(request, "bays/_resize_summary.html", {**context, "problem": problem})
+    return render(request, "bays/_resize_summary.html", {**context, "problem": problem or context.get("problem", "")})
 
 
 @require_POST

@@ -4,8 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from apps.bays.estimates import usage_after
 from apps.bays.selectors import bays_with_operations
+from apps.bays.usage import usage_after
 from apps.tenants.context import Access
 from apps.tenants.pages import is_fragment, tenant_page
 
@@ -27,6 +27,6 @@ def bay_list(request: HttpRequest, access: Access) -> HttpResponse:
         "any_busy": any(bay.busy for bay in every),
         "any_at_all": bool(every),
         "price_per_hour": sum((bay.price_per_hour for bay in every), Decimal(0)),
-        "usage": usage_after(tenant=access.tenant, more_bays=0, more_hosts=0),
+        "usage": usage_after(tenant=access.tenant),
     }
     return render(request, "bays/_list.html" if is_fragment(request) else "bays/list.html", context)

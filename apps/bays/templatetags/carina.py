@@ -17,8 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.bays.connecting import curl
+from apps.bays.limit_rows import LimitRow, limit_rows
 from apps.bays.models import Bay, Host
 from apps.bays.presenters import Look, look_of_bay, look_of_host
+from apps.bays.usage import Usage
 from apps.common.clock import now
 from apps.tenants.context import Access
 from apps.tenants.roles import Permission
@@ -142,6 +144,12 @@ def rest(context: dict[str, Any], method: str, path: str, output: str = "", **bo
     """Return the curl command for `path` below `/api/v1`; keyword arguments become the JSON body."""
     request: HttpRequest = context["request"]
     return curl(method=method, url=request.build_absolute_uri(f"/api/v1{path}"), body=body or None, output=output)
+
+
+@register.filter
+def as_limits(usage: list[Usage]) -> list[LimitRow]:
+    """Return a tenant's limits as rows to show."""
+    return limit_rows(usage=usage)
 
 
 @register.filter
