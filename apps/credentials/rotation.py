@@ -33,11 +33,17 @@ class Rotated:
 
 
 _REGISTRY: dict[tuple[str, str], StoredSecret] = {}
+_ROTATIONS: dict[str, Callable[[], Rotated]] = {}
 
 
 def register_secret(*, model: str, field: str, context: Callable[[Any], str]) -> None:
     """Make `rotate_keys` re-encrypt `field` of `model`. Registering twice is harmless."""
     _REGISTRY[model, field] = StoredSecret(model=model, field=field, context=context)
+
+
+def register_rotation(*, column: str, rotate: Callable[[], Rotated]) -> None:
+    """Make `rotate_keys` call `rotate` for tokens that are not a column of their own, as in another library's JSON. Twice is harmless."""
+    _ROTATIONS[column] = rotate
 
 
 def registered_secrets() -> tuple[StoredSecret, ...]:
@@ -53,6 +59,8 @@ def rotate_all() -> Iterator[Rotated]:
     """
     for secret in registered_secrets():
         yield _rotate_column(secret)
+    for rotate in _ROTATIONS.values():
+        yield rotate()
 
 
 def _rotate_column(secret: StoredSecret) -> Rotated:

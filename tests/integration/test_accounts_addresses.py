@@ -1,5 +1,7 @@
 """Addresses: changing one, and that no page tells a stranger which of them have accounts; who is switched off, and who is a program."""
 
+from typing import Any
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
@@ -30,13 +32,13 @@ def ann() -> User:
     return make_person()
 
 
-def change_to(client: Client, email: str) -> object:
+def change_to(client: Client, email: str) -> Any:
     return confirmed(client).post("/account/email/", {"email": email, "action_add": ""}, follow=True)
 
 
-def words_of(answer: object, *addresses: str) -> str:
+def words_of(answer: Any, *addresses: str) -> str:
     """Return the text of a page, without what is another on every page anyway."""
-    text = answer.content.decode()  # type: ignore[attr-defined]
+    text = answer.content.decode()
     for address in addresses:
         text = text.replace(address, "ADDRESS")
     return "\n".join(line for line in text.splitlines() if "csrfmiddlewaretoken" not in line and "Request" not in line)
@@ -47,7 +49,7 @@ def test_a_new_address_counts_when_its_owner_pressed_the_button_and_the_old_one_
     assertContains(change_to(client, NEW), "Waits for its link")
     ann.refresh_from_db()
     assert ann.email == "ann@example.com"
-    assert sign_in(NEW)[1].status_code == 200 or "_auth_user_id" not in sign_in(NEW)[0].session
+    assert "_auth_user_id" not in sign_in(NEW)[0].session
     link = link_in(mails_to(NEW)[0])
     client.get(link)
     ann.refresh_from_db()

@@ -11,6 +11,7 @@ from apps.accounts.mfa import has_second_factor
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.common.scope import as_system
+from apps.credentials.rotation import rotate_all
 from tests.people import add_app, confirmed, fresh_code, link_in, mails_to, make_person, secret_shown_to, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +46,7 @@ def test_an_app_is_added_after_a_right_code_and_asked_for_at_the_next_sign_in(an
     assert not has_second_factor(user=ann)
     secret = add_app(client)
     assert has_second_factor(user=ann)
+    assertContains(client.get("/account/2fa/"), "Remove the app")
     cache.clear()  # the code is fresh again: half a minute later it would be another
     later = first_step()
     assert "_auth_user_id" not in later.session, "the password alone signs nobody in"
@@ -121,6 +123,25 @@ def test_the_database_keeps_the_secrets_sealed(ann: User) -> None:
         kept = factor.data.get("secret") or factor.data["seed"]
         assert kept.startswith("v1."), factor.type
         assert secret not in kept
+
+
+def test_a_new_key_of_the_vault_takes_the_factors_along(ann: User, settings: Settings) -> None:
+    client, _ = sign_in()
+    secret = add_app(client)
+    codes = recovery_codes(client)
+    old = settings.VAULT_KEYS
+    settings.VAULT_KEYS = [("fresh", b"f" * 32), *old]
+    (before,) = [column for column in rotate_all() if column.column == "mfa.Authenticator.data"]
+    assert (before.moved, before.current, before.failures) == (2, 0, ())
+    (again,) = [column for column in rotate_all() if column.column == "mfa.Authenticator.data"]
+    assert (again.moved, again.current) == (0, 2)
+    settings.VAULT_KEYS = settings.VAULT_KEYS[:1]
+    cache.clear()
+    assert first_step().post("/account/2fa/authenticate/", {"code": fresh_code(secret)}).status_code == 302
+    assert first_step().post("/account/2fa/authenticate/", {"code": codes[0]}).status_code == 302
+    settings.VAULT_KEYS = old
+    (lost,) = [column for column in rotate_all() if column.column == "mfa.Authenticator.data"]
+    assert len(lost.failures) == 2, "a key taken away too early is said, and nothing is overwritten"
 
 
 @pytest.mark.django_db(transaction=True)
