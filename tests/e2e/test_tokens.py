@@ -31,7 +31,7 @@ def look_at(page: Page, axe: str, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     faults = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         for size in (DESKTOP, PHONE):
             page.set_viewport_size(size)  # type: ignore[arg-type]
             faults += journey.serious_faults(page, axe)
