@@ -20,7 +20,7 @@ GIB = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class LimitRow:
-    """One limit in words; `unit` belongs to all its numbers and may be empty. `asked` has a sign, or is empty where nothing is asked for."""
+    """One limit in words; `unit`, which may be empty, is that of all its numbers. `asked` has a sign, or is empty for nothing."""
 
     label: Promise
     unit: str
