@@ -46,14 +46,16 @@ def find_offer(*, digest: str, user: User | None) -> Offer:
         if row is None:
             raise _dead()
         member = user is not None and Membership.objects.filter(tenant=row.tenant, user=user).exists()
-    if user is not None and member and (_is_live(row) or row.accepted_by_id == user.id):
-        return Offer(invitation=row, tenant=row.tenant, standing=Standing.MEMBER)
-    if not _is_live(row):
+    live, used_by_me = _is_live(row), user is not None and row.accepted_by_id == user.id
+    if not live and not (used_by_me and member):
         raise _dead()
     if user is None:
-        return Offer(invitation=row, tenant=row.tenant, standing=Standing.SIGNED_OUT)
-    mine = has_address(user=user, email=row.email)
-    return Offer(invitation=row, tenant=row.tenant, standing=Standing.MINE if mine else Standing.ANOTHER_ADDRESS)
+        standing = Standing.SIGNED_OUT
+    elif not used_by_me and not has_address(user=user, email=row.email):
+        standing = Standing.ANOTHER_ADDRESS
+    else:
+        standing = Standing.MEMBER if member else Standing.MINE
+    return Offer(invitation=row, tenant=row.tenant, standing=standing)
 
 
 def accept(*, by: User, digest: str) -> Membership:

@@ -360,6 +360,15 @@ def test_accepting_twice_is_harmless_and_a_members_role_stays(tenant: Tenant) ->
     assert Membership.objects.filter(user=ann).count() == 1
 
 
+def test_a_member_does_not_use_up_an_invitation_that_is_for_somebody_else(tenant: Tenant) -> None:
+    secret = invited(tenant)
+    client = signed_in(owner_of(tenant))
+    client.get(f"{PAGE}{secret}/")
+    assertContains(client.get(PAGE), "Sign out and use the other account")
+    assertContains(client.post(ACCEPT), "Sign out and use the other account", status_code=409)
+    assert acceptance.accept(by=person("ann@example.com"), digest=digest_of(secret=secret)).role == Role.OPERATOR
+
+
 def test_who_was_removed_does_not_come_back_by_the_link_they_once_used(tenant: Tenant) -> None:
     secret, ann = invited(tenant), person("ann@example.com")
     acceptance.accept(by=ann, digest=digest_of(secret=secret))
