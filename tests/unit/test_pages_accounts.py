@@ -114,7 +114,13 @@ def test_a_forgotten_password_is_replaced_by_a_mailed_link(client: Client) -> No
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ["login", "signup", "password/reset", "logout", "email", "password/change", "reauthenticate"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "login", "signup", "password/reset", "logout", "email", "password/change", "reauthenticate",
+        "2fa", "2fa/webauthn", "sessions", "3rdparty",
+    ],
+)  # fmt: skip
 def test_account_pages_are_ours_and_work_with_and_without_a_slash(client: Client, address: str) -> None:
     if address not in {"login", "signup", "password/reset"}:
         verified_user()
@@ -282,8 +288,21 @@ def test_pages_carry_the_strict_policy_and_no_inline_script_or_style(client: Cli
     sign_in(client)
     make_cloud()
     make_flavor()
-    for address in ("/t/ann/bays/", "/t/ann/bays/new", "/t/ann/tokens/", "/account/email/"):
+    client.post("/account/reauthenticate/", {"password": PASSWORD})
+    account = (
+        "",
+        "email/",
+        "password/change/",
+        "2fa/",
+        "2fa/totp/activate/",
+        "2fa/webauthn/",
+        "2fa/webauthn/add/",
+        "sessions/",
+        "3rdparty/",
+    )
+    for address in ("/t/ann/bays/", "/t/ann/bays/new", "/t/ann/tokens/", *(f"/account/{page}" for page in account)):
         answer = client.get(address)
+        assert answer.status_code == 200, address
         page = answer.content.decode()
         assert "script-src 'self'" in answer["Content-Security-Policy"]
         assert "unsafe" not in answer["Content-Security-Policy"]
