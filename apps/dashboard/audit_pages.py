@@ -50,7 +50,7 @@ def tenant_audit(request: HttpRequest, access: Access) -> HttpResponse:
     access.require(Permission.AUDIT_READ)
     end_expired_support_views()
     shown = page_of(events=events_of_tenant(tenant_id=access.tenant.id), parameters=request.GET.dict())
-    context = {"access": access, "tab": "audit", "page": shown}
+    context = {"access": access, "tab": "settings", "page": shown}
     return render(request, "audit/tenant.html", context, status=400 if shown.problem else 200)
 
 

@@ -13,7 +13,7 @@ from apps.common.errors import Conflict, InvalidInput, NotFound
 from apps.dashboard.gate import require_operator
 from apps.dashboard.models import SupportView
 from apps.dashboard.support import end_support_view
-from apps.tenants.models import ApiToken
+from apps.tenants.models import ApiToken, ServiceAccount
 
 REASON_LENGTHS = range(3, 501)
 
@@ -51,12 +51,14 @@ def disable_user(*, by: User, user_id: UUID, reason: str) -> User:
 def enable_user(*, by: User, user_id: UUID, reason: str) -> User:
     """Let an account in again, and return it. What it lost stays lost: it signs in anew and makes new tokens.
 
-    Raises InvalidInput without a reason, Conflict for an account that is not disabled.
+    Raises InvalidInput without a reason, Conflict for an account that is not disabled and for a program's that was deleted.
     """
     reason = _checked(reason)
     user = _locked(by=by, user_id=user_id)
     if user.is_active:
         raise Conflict(f"{user.email} is not disabled.", code="not_disabled")
+    if ServiceAccount.objects.filter(user=user, deleted_at__isnull=False).exists():
+        raise Conflict("Its organisation has deleted this program's account; it makes a new one.", code="service_account_deleted")
     user.is_active = True
     user.save(update_fields=["is_active"])
     _audit(by=by, user=user, action="user.enabled", sentence=f"enabled the account {user.email}: {reason}", data={"reason": reason})

@@ -25,7 +25,7 @@ from apps.dashboard.models import Announcement
 from apps.dashboard.people import disable_user, enable_user
 from apps.dashboard.urls import CONSOLE, urlpatterns
 from apps.hosts.models import Cloud, Flavor
-from apps.tenants.models import ApiToken, QuotaRequest, Tenant
+from apps.tenants.models import ApiToken, QuotaRequest, ServiceAccount, Tenant
 from apps.tenants.roles import Role
 from tests.factories import Api, api_of, join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
 
@@ -337,6 +337,24 @@ def test_twice_is_refused_in_words(boss: User) -> None:
         disable_user(by=boss, user_id=user.id, reason="because")
 
 
+def test_a_programs_account_that_was_deleted_stays_so(boss: User, tenant: Tenant) -> None:
+    program = make_user()
+    User.objects.filter(id=program.id).update(is_service=True, is_active=False)
+    ServiceAccount.objects.create(tenant=tenant, user=program, name="ci", created_by="x", created_at=now(), deleted_at=now())
+    with pytest.raises(Conflict, match="deleted"):
+        enable_user(by=boss, user_id=program.id, reason="because")
+    assert not User.objects.get(id=program.id).is_active
+
+
+def test_programs_are_listed_by_name_and_apart_from_people(operator: Client, tenant: Tenant) -> None:
+    program = make_user("0b7c@service.invalid")
+    User.objects.filter(id=program.id).update(is_service=True)
+    ServiceAccount.objects.create(tenant=tenant, user=program, name="pipeline", created_by="x", created_at=now())
+    assertNotContains(operator.get("/operators/users/"), "pipeline")
+    assertContains(operator.get("/operators/users/", {"which": "programs", "q": "pipe"}), "pipeline")
+    assertContains(operator.get(f"/operators/users/{program.id}/"), "pipeline")
+
+
 # --- flavors -------------------------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +382,20 @@ def test_a_price_that_is_none_is_refused_beside_the_field(operator: Client, pric
     assert answer.status_code == 422
     assertContains(answer, "is-invalid", status_code=422)
     assert Flavor.objects.get(id=flavor.id).price_per_hour == flavor.price_per_hour
+
+
+def test_what_is_changed_in_the_operators_desk_is_written_down_too(boss: User) -> None:
+    User.objects.filter(id=boss.id).update(is_superuser=True)
+    flavor = make_flavor("c1.huge", price="0.010")
+    asked = {
+        "name": "c1.huge", "host_kind": "container", "vcpus": "1", "memory_mib": "1024", "disk_gib": "10", "processes": "4096",
+        "volume_gib": "0", "price_per_hour": "0.5", "extra_specs": "{}", "enabled": "on",
+    }  # fmt: skip
+    answer = signed_in(boss).post(f"/admin/hosts/flavor/{flavor.id}/change/", asked)
+    assert answer.status_code == 302, answer.content
+    line = last_line("flavor.changed")
+    assert (line.actor_label, line.target_id) == ("boss@example.com", str(flavor.id))
+    assert "rice per hour" in line.sentence
 
 
 # --- announcements -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,172 @@
+"""The operator's console in a real browser: from a search to a support view and back, and every page on a desk, a phone and in the dark."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as portal_settings
+from django.core.cache import cache
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from apps.accounts.models import User
+from apps.common.clock import now
+from apps.dashboard.announcements import announce
+from apps.tenants.models import QuotaRequest, Tenant
+from apps.tenants.roles import Role
+from tests.browser import SCREENSHOTS
+from tests.e2e import journey
+from tests.factories import join, make_bay, make_cloud, make_flavor, make_tenant
+from tests.people import make_person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PAGES = ("", "tenants/", "users/", "limits/", "clouds/", "aggregates/", "flavors/", "announcements/", "audit/")
+LOOKS: tuple[tuple[str, int, Any], ...] = (("desktop", 1440, "light"), ("phone", 390, "light"), ("dark", 1440, "dark"))
+TEXT = "Maintenance of the local cloud tonight from 22:00 to 23:00 UTC"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rows_beside_a_browser(django_db_setup: None) -> Iterator[None]:
+    """Playwright runs an event loop in the thread of the tests, in which Django would refuse to ask the database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _a_portal_with_its_mails_on_a_page(settings: Settings, tmp_path: Path) -> None:
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
+    settings.MAIL_DIR, settings.EMAIL_BACKEND = tmp_path, "apps.common.mailbox.FolderBackend"
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    cache.clear()
+
+
+@pytest.fixture
+def site(transactional_db: None, _a_portal_with_its_mails_on_a_page: None, settings: Settings) -> Iterator[str]:
+    server = LiveServer("localhost")
+    settings.BASE_URL = server.url  # links in mails lead here
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def operator(site: str) -> User:
+    user = make_person("op@example.com")
+    user.is_staff = True
+    user.save()
+    return user
+
+
+@pytest.fixture
+def tenant(site: str) -> Tenant:
+    """An organisation with people, bays and a wish, beside others."""
+    make_cloud()
+    for name, vcpus, price in (("c1.small", 1, "0.010"), ("c1.large", 4, "0.040")):
+        make_flavor(name, vcpus=vcpus, price=price)
+    tenant = make_tenant("crew", owner=make_person("owner@example.com"), max_hosts=3)
+    join(tenant, make_person("viewer@example.com"), role=Role.VIEWER)
+    make_bay(tenant, "vega", node_count=3)
+    make_bay(make_tenant("blue-team"), "lyra")
+    QuotaRequest.objects.create(
+        tenant=tenant, wanted={"max_hosts": 200, "max_memory_mib": 2048 * 1024}, reason="A fair in May needs a shop that stays up.",
+        requested_by="owner@example.com", created_at=now() - timedelta(hours=3),
+    )  # fmt: skip
+    return tenant
+
+
+def come_in(context: BrowserContext, user: User, site: str) -> Page:
+    """Return a page of a visitor who is signed in."""
+    client = Client()
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    context.add_cookies(
+        [{"name": portal_settings.SESSION_COOKIE_NAME, "value": client.cookies[portal_settings.SESSION_COOKIE_NAME].value, "url": site}]
+    )
+    return context.new_page()
+
+
+def test_an_operator_looks_at_an_organisation_and_its_owner_knows(
+    site: str, browser: Browser, operator: User, tenant: Tenant, axe: str
+) -> None:
+    desk = come_in(browser.new_context(viewport={"width": 1440, "height": 900}), operator, site)
+    watch = journey.Watch(desk)
+    desk.goto(f"{site}/operators/tenants/")
+    desk.get_by_label("Name, or a member’s address").fill("owner@")
+    desk.keyboard.press("Enter")
+    desk.get_by_role("link", name="Crew").click()
+    desk.get_by_label("Reason, which its owners read").fill("Ticket 7: vega does not come up")
+    assert journey.serious_faults(desk, axe) == []
+    desk.screenshot(path=SCREENSHOTS / "console-tenant-desktop.png", full_page=True)
+    desk.get_by_role("button", name="Open support view").click()
+    expect(desk.get_by_text("You look at Crew in a support view.")).to_be_visible()
+    desk.get_by_role("link", name="vega").click()
+    expect(desk.get_by_role("heading", name="vega")).to_be_visible()
+    assert journey.serious_faults(desk, axe) == []
+    desk.screenshot(path=SCREENSHOTS / "support-view-desktop.png", full_page=True)
+    owner = come_in(browser.new_context(), User.objects.get(email="owner@example.com"), site)
+    owner.goto(site)
+    journey.open_mail(owner, "owner@example.com")
+    expect(owner.get_by_text("Ticket 7: vega does not come up")).to_be_visible()
+    owner.get_by_role("link", name="/t/crew/audit/").click()
+    expect(owner.get_by_text("Opened a support view")).to_be_visible()
+    desk.get_by_role("button", name="End support view").click()
+    expect(desk.get_by_text("The support view of Crew is ended.")).to_be_visible()
+    owner.reload()
+    expect(owner.get_by_text("Ended the support view of op@example.com")).to_be_visible()
+    assert journey.serious_faults(owner, axe) == []
+    assert not watch.complaints
+    desk.context.close()
+    owner.context.close()
+
+
+def test_an_announcement_reaches_everybody_and_is_put_away_without_scripts(
+    site: str, browser: Browser, operator: User, tenant: Tenant, axe: str
+) -> None:
+    desk = come_in(browser.new_context(viewport={"width": 1440, "height": 900}), operator, site)
+    desk.goto(f"{site}/operators/announcements/")
+    desk.get_by_label("Text").fill(TEXT)
+    desk.get_by_label("Level").select_option("critical")
+    desk.get_by_role("button", name="Announce").click()
+    expect(desk.get_by_text("It is announced.")).to_be_visible()
+    assert journey.serious_faults(desk, axe) == []
+    plain = come_in(browser.new_context(java_script_enabled=False), User.objects.get(email="viewer@example.com"), site)
+    plain.goto(f"{site}/t/crew/bays/vega/")
+    banner = plain.get_by_role("region", name="Announcements")
+    expect(banner).to_contain_text(TEXT)
+    banner.get_by_role("button", name="Dismiss").click()
+    expect(banner).to_have_count(0)
+    assert plain.url == f"{site}/t/crew/bays/vega/"
+    desk.get_by_role("button", name=re.compile("^Withdraw")).click()
+    expect(desk.get_by_role("region", name="Announcements")).to_have_count(0)
+    plain.context.close()
+    desk.context.close()
+
+
+@pytest.mark.parametrize(("name", "width", "scheme"), LOOKS)
+def test_every_page_of_the_console_stands(
+    site: str, browser: Browser, operator: User, tenant: Tenant, axe: str, name: str, width: int, scheme: Any
+) -> None:
+    announce(by=operator, text=TEXT, level="warning")
+    announce(by=operator, text="New: flavors with four CPUs.", level="info")
+    owner = User.objects.get(email="owner@example.com")
+    page = come_in(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme), operator, site)
+    watch = journey.Watch(page)
+    for address in (*PAGES, f"tenants/{tenant.id}/", f"users/{owner.id}/"):
+        page.goto(f"{site}/operators/{address}")
+        shot = {f"tenants/{tenant.id}/": "tenant", f"users/{owner.id}/": "user", "": "overview"}.get(address, address.strip("/"))
+        page.screenshot(path=SCREENSHOTS / f"console-{shot}-{name}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{shot} scrolls sideways"
+        assert journey.serious_faults(page, axe) == []
+    assert not watch.complaints
+    page.context.close()
+    reader = come_in(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme), owner, site)
+    reader.goto(f"{site}/t/crew/audit/")
+    reader.screenshot(path=SCREENSHOTS / f"audit-{name}.png", full_page=True)
+    assert reader.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert journey.serious_faults(reader, axe) == []
+    reader.context.close()
