@@ -93,7 +93,8 @@ def limits_of(*, tenant: Tenant) -> dict[str, int]:
 def in_words(*, limits: Mapping[str, int]) -> str:
     """Return limits as a list for a sentence, such as “20 bays, 100 GiB of memory”."""
     kind = {"max_memory_mib": " of memory", "max_disk_gib": " of disk"}
-    return ", ".join(f"{LIMITS[column].words(number)}{kind.get(column, '')}" for column, number in limits.items())
+    known = {column: limits[column] for column in LIMITS if column in limits}  # JSON has an order of its own
+    return ", ".join(f"{LIMITS[column].words(number)}{kind.get(column, '')}" for column, number in known.items())
 
 
 def locked_tenant(*, tenant: Tenant) -> Tenant:

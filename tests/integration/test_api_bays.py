@@ -141,6 +141,9 @@ def test_an_estimate_names_price_limits_and_room_and_changes_nothing(api: Api, t
     assert {item["name"]: (item["used"], item["after"], item["limit"]) for item in estimate["usage"]} == {
         "bays": (1, 2, 10),
         "hosts": (2, 5, 50),
+        "vcpus": (2, 5, 200),
+        "memory_mib": (2 * 1024, 5 * 1024, 800 * 1024),
+        "disk_gib": (20, 50, 5000),
     }
     assert (estimate["cloud"], estimate["room"]) == ("local", 98)
     assert (Bay.objects.count(), Operation.objects.count(), AuditEvent.objects.count()) == before
@@ -215,7 +218,14 @@ def test_answers_about_clouds_hold_no_settings_and_no_secrets(api: Api) -> None:
 
 def test_limits_and_members_of_a_tenant_are_shown(api: Api, tenant: Tenant) -> None:
     make_bay(tenant, "web", node_count=2)
-    assert api.get("tenants/demo/quota").json() == {"bays": {"used": 1, "limit": 10}, "hosts": {"used": 2, "limit": 50}}
+    quota = api.get("tenants/demo/quota").json()
+    assert {name: (each["used"], each["limit"], each["unit"]) for name, each in quota.items()} == {
+        "bays": (1, 10, "bays"),
+        "hosts": (2, 50, "hosts"),
+        "vcpus": (2, 200, "vCPUs"),
+        "memory_mib": (2 * 1024, 800 * 1024, "MiB"),
+        "disk_gib": (20, 5000, "GiB"),
+    }
     members = api.get("tenants/demo/members").json()["results"]
     assert [(row["email"], row["role"]) for row in members] == [(owner_of(tenant).email, "owner")]
 
