@@ -24,7 +24,8 @@ from apps.operations.models import Operation
 from apps.operations.states import State
 from apps.tenants.context import Access, access_of
 from apps.tenants.models import Membership, Tenant
-from apps.tenants.roles import Role
+from apps.tenants.roles import PERMISSIONS, Role
+from apps.tenants.service_accounts import create_service_account, create_service_token
 from apps.tenants.tokens import create_token
 from tests.doubles.memory_provider import MemoryProvider
 
@@ -124,6 +125,14 @@ def token_for(tenant: Tenant, user: User | None = None, *, scopes: Sequence[str]
         access=access_for(tenant, user), name="test", scopes=list(scopes), expires_at=now() + lifetime if lifetime else None
     )
     return made.text
+
+
+def program_token(tenant: Tenant, *, role: Role = Role.VIEWER) -> str:
+    """Return the text of a token of a new service account."""
+    access = access_for(tenant)
+    account = create_service_account(access=access, name=f"robot-{next(_numbers)}", role=role)
+    scopes = sorted(PERMISSIONS[role])
+    return create_service_token(access=access, account_id=str(account.id), name="test", scopes=scopes).text
 
 
 class Api:

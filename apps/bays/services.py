@@ -23,8 +23,8 @@ from apps.hosts.placement import choose
 from apps.operations.engine import submit
 from apps.operations.selectors import unfinished_of
 from apps.tenants.context import Access
-from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
+from apps.tenants.services import lock_tenant
 
 LIMIT_ON_METAL = timedelta(minutes=90)
 """How long an operation on whole servers may take: each is written anew and boots through its firmware, a quarter of an hour or more."""
@@ -39,7 +39,7 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
     Raises Conflict for a name in use, LimitReached for the tenant's limits, NoRoom or InvalidInput where no cloud can give the hosts.
     """
     access.require(Permission.BAY_CREATE)
-    tenant = _lock_tenant(access.tenant)
+    tenant = lock_tenant(tenant_id=access.tenant.id)
     if tenant.bays.filter(ALIVE, name=spec.name).exists():
         raise Conflict(
             f"There is already a bay “{spec.name}” in {tenant.name}.", code="name_taken", errors={"name": "This name is in use."}
@@ -74,7 +74,7 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     Raises InvalidInput below the number of managers, Conflict while another operation runs, LimitReached, NoRoom.
     """
     access.require(Permission.BAY_CHANGE)
-    tenant = _lock_tenant(access.tenant)
+    tenant = lock_tenant(tenant_id=access.tenant.id)
     bay = _lock_bay(access=access, reference=reference, if_match=if_match)
     count = parse_count(node_count)
     _refuse_while_busy(bay)
@@ -201,10 +201,6 @@ def _place(spec: BaySpec) -> tuple[Cloud, str]:
         flavor=spec.flavor, count=spec.node_count, cloud_name=spec.cloud, promised=promised_hosts(), needs=needs_of(coe=spec.coe)
     )
     return found.cloud, found.aggregate.name if found.aggregate else ""
-
-
-def _lock_tenant(tenant: Tenant) -> Tenant:
-    return Tenant.objects.select_for_update().get(id=tenant.id)
 
 
 def _lock_bay(*, access: Access, reference: str, if_match: str | None) -> Bay:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from apps.accounts.mfa import has_second_factor
 from apps.accounts.models import User
 from apps.audit.services import Actor
 from apps.common.errors import Forbidden, NotFound
@@ -45,7 +46,10 @@ guests: list[Callable[[User, str], Access | None]] = []
 
 
 def access_of(*, user: User, slug: str, token: ApiToken | None = None) -> Access:
-    """Return the user's access to the tenant `slug`; raises NotFound for strangers and for tokens of another tenant."""
+    """Return the user's access to the tenant `slug`.
+
+    Raises NotFound for strangers and for tokens of another tenant, Forbidden for people without the second factor the tenant asks for.
+    """
     membership = Membership.objects.select_related("tenant").filter(user=user, tenant__slug=slug, tenant__deleted_at=None).first()
     if membership is None and token is None:
         for admit in guests:
@@ -53,7 +57,14 @@ def access_of(*, user: User, slug: str, token: ApiToken | None = None) -> Access
                 return guest
     if membership is None or (token is not None and token.tenant_id != membership.tenant_id):
         raise NotFound(f"There is no organisation “{slug}” that you belong to.", code="tenant_not_found")
+    tenant = membership.tenant
+    if tenant.mfa_required and not user.is_service and not has_second_factor(user=user):
+        raise Forbidden(
+            f"{tenant.name} asks its members to sign in with a second factor and you have none: "
+            "set up an authenticator app or a passkey under “Your account”, at /account/2fa/.",
+            code="mfa_required",
+        )
     permissions = membership.permissions
     if token is not None:
         permissions &= {Permission(scope) for scope in token.scopes}
-    return Access(user=user, tenant=membership.tenant, role=Role(membership.role), permissions=permissions)
+    return Access(user=user, tenant=tenant, role=Role(membership.role), permissions=permissions)

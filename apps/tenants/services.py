@@ -11,7 +11,7 @@ from apps.accounts.mfa import has_second_factor
 from apps.accounts.models import User
 from apps.audit.services import record
 from apps.common.clock import now
-from apps.common.errors import Conflict, InvalidInput, NotFound
+from apps.common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from apps.common.names import MAX_LENGTH, RESERVED, check_name
 from apps.common.scope import as_user, in_tenant
 from apps.tenants.context import Access
@@ -41,7 +41,9 @@ def lock_tenant(*, tenant_id: UUID) -> Tenant:
 
 @transaction.atomic
 def create_tenant(*, by: User, slug: str, name: str = "", personal: bool = False) -> Tenant:
-    """Create a tenant owned by `by`. Raises InvalidInput for a bad name, Conflict for a taken one or too many."""
+    """Create a tenant owned by `by`. Raises InvalidInput for a bad name, Conflict for a taken one or too many, Forbidden for a program."""
+    if by.is_service:
+        raise Forbidden("A service account cannot own an organisation; a person must create it.", code="only_people")
     check_name(name=slug, field="slug")
     name = check_title(text=name if name.strip() else slug)
     User.objects.select_for_update().get(pk=by.pk)  # two requests at once must not both be the last allowed one

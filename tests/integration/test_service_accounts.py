@@ -18,7 +18,7 @@ from apps.tenants.context import access_of
 from apps.tenants.models import ApiToken, Membership, ServiceAccount, Tenant
 from apps.tenants.roles import PERMISSIONS, Permission, Role
 from apps.tenants.tokens import create_token
-from tests.factories import Api, access_for, api_of, join, make_tenant, make_user, owner_of
+from tests.factories import Api, access_for, api_of, join, make_tenant, make_user, owner_of, program_token
 
 pytestmark = pytest.mark.django_db
 BASE = "tenants/demo/service-accounts"
@@ -330,3 +330,9 @@ def test_an_application_credential_makes_no_tokens_and_manages_nobody(tenant: Te
         create_token(access=access, name="child", made_with=new.row)
     with pytest.raises(Forbidden, match="application credential"):
         create_token(access=access_for(tenant), name="child", made_with=new.row)
+
+
+def test_a_program_cannot_own_an_organisation(tenant: Tenant) -> None:
+    answer = Api(program_token(tenant, role=Role.ADMIN)).post("tenants", {"slug": "robots", "name": "Robots"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "only_people")
+    assert not Tenant.objects.filter(slug="robots").exists()

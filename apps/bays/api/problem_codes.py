@@ -46,6 +46,8 @@ PROBLEMS: dict[str, Problem] = {
             "forbidden": "You may not do this.",
             "role_missing": "Your role in this tenant does not include it.",
             "scope_missing": "Your role includes it, but the token lacks the scope.",
+            "mfa_required": "The tenant asks its members for a second factor, and your account has none.",
+            "only_people": "A service account cannot do this; a person must.",
             "another_address": "The invitation is for another address than those of your account.",
             "csrf_failed": "A change with a browser's session came without the header X-CSRFToken of a page of this portal.",
         },
