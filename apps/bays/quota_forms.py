@@ -28,7 +28,8 @@ class QuotaForm(DomainForm):
     def __init__(self, *args: Any, tenant: Tenant, **kwargs: Any) -> None:
         now, reach = limits_of(tenant=tenant), self_approved_limits()
         first = {column: max(now[column], reach[column]) // _step(column) for column in LIMITS}
-        super().__init__(*args, initial=first, **kwargs)
+        kwargs.setdefault("initial", first)
+        super().__init__(*args, **kwargs)
         fields: dict[str, forms.Field] = {
             column: forms.IntegerField(
                 label=LABELS[column],

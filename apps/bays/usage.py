@@ -5,6 +5,7 @@ and failing leave this number as it is; a host that is gone lowers it; only serv
 docs/adr/0011-usage-is-counted.md.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db.models import Count, Q, QuerySet
@@ -91,7 +92,7 @@ def growth_of(*, bay: Bay, node_count: int) -> tuple[Flavor, int]:
     group = NodeGroup.objects.select_related("flavor").get(bay=bay, role=Role.WORKER)
     if node_count == bay.node_count:
         return group.flavor, 0
-    ((_, retiring, staying),) = _counted(NodeGroup.objects.filter(id=group.id)).values_list("count", "retiring", "staying")
+    ((_, retiring, staying),) = _counted(NodeGroup.objects.filter(id=group.id))
     wanted = max(0, node_count - bay.manager_count)
     if wanted > group.count:
         return group.flavor, max(wanted, staying) - max(group.count, staying)
@@ -100,10 +101,9 @@ def growth_of(*, bay: Bay, node_count: int) -> tuple[Flavor, int]:
 
 def _used(*, tenant: Tenant) -> tuple[int, int, int, int, int]:
     hosts = vcpus = memory_mib = disk_gib = 0
-    groups = _counted(NodeGroup.objects.filter(tenant=tenant, bay__deleted_at=None))
+    groups = NodeGroup.objects.filter(tenant=tenant, bay__deleted_at=None)
     # One statement, so one snapshot: a host that changes from staying to retiring meanwhile is counted exactly once.
-    columns = ("count", "retiring", "staying", "flavor__vcpus", "flavor__memory_mib", "flavor__disk_gib")
-    for wanted, retiring, staying, cpus, memory, disk in groups.values_list(*columns):
+    for wanted, retiring, staying, cpus, memory, disk in _counted(groups, "flavor__vcpus", "flavor__memory_mib", "flavor__disk_gib"):
         count = retiring + max(wanted, staying)
         hosts += count
         vcpus += count * cpus
@@ -112,8 +112,10 @@ def _used(*, tenant: Tenant) -> tuple[int, int, int, int, int]:
     return tenant.bays.filter(ALIVE).count(), hosts, vcpus, memory_mib, disk_gib
 
 
-def _counted(groups: QuerySet[NodeGroup]) -> QuerySet[NodeGroup]:
-    return groups.annotate(retiring=Count("hosts", filter=RETIRING), staying=Count("hosts", filter=~GONE & ~RETIRING))
+def _counted(groups: QuerySet[NodeGroup], *columns: str) -> Iterable[tuple[int, ...]]:
+    """Return for each group how many hosts are wanted, retiring and staying, and `columns`."""
+    counted = groups.annotate(retiring=Count("hosts", filter=RETIRING), staying=Count("hosts", filter=~GONE & ~RETIRING))
+    return counted.values_list("count", "retiring", "staying", *columns)
 
 
 def _fault(usage: Usage) -> str:
