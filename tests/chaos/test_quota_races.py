@@ -139,7 +139,7 @@ def test_of_fifty_requests_for_more_at_once_one_is_taken(access: Access, bays: i
 
 # --- random lives -----------------------------------------------------------------------------------------------------------------
 
-NAMES = st.sampled_from(["ant", "bee", "cat", "dog"])
+NAMES = st.sampled_from(["ant", "bee", "cat"])
 COUNTS = st.integers(min_value=1, max_value=6)
 FLAVORS = st.sampled_from(["c1.small", "c1.large"])
 ALLOWED = {"max_bays": 3, "max_hosts": 9, "max_vcpus": 18, "max_memory_mib": 17 * 1024, "max_disk_gib": 175}
@@ -154,6 +154,9 @@ def machine_of(*, world: MemoryCloud) -> type[RuleBasedStateMachine]:  # noqa: C
             self.tenant = make_tenant()
             Tenant.objects.filter(id=self.tenant.id).update(**ALLOWED)
             self.access = access_for(self.tenant)
+            for name in ("ant", "bee"):  # most of what can go wrong needs a bay that stands
+                asked(self.access, name=name, hosts=4)
+            work()
             self.before = used(self.tenant)
 
         def attempt(self, act: Callable[[], object]) -> None:
