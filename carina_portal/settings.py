@@ -126,6 +126,7 @@ CELERY_BEAT_SCHEDULE = {
     "delete what bays that are gone left in clouds": {"task": "bays.sweep_clouds", "schedule": 60.0, "options": {"expires": 60}},
     "delete bays whose time is over": {"task": "bays.expire", "schedule": 30.0, "options": {"expires": 30}},
     "warn of API tokens that expire soon": {"task": "tenants.warn_of_expiring_tokens", "schedule": 3600.0, "options": {"expires": 600}},
+    "end support views whose time is over": {"task": "dashboard.end_support_views", "schedule": 60.0, "options": {"expires": 60}},
     "forget old idempotency keys": {"task": "common.forget_idempotency_keys", "schedule": 3600.0, "options": {"expires": 600}},
 }
 OPERATION_LEASE_SECONDS = env.integer("CARINA_OPERATION_LEASE_SECONDS", 10)

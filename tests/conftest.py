@@ -60,6 +60,11 @@ def _forget_earlier_bays(stack: Stack) -> None:
             client.wait_gone(name)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of single suites, which pytest wants to know of from here."""
+    parser.addoption("--write-walls", action="store_true", help="write tests/integration/walls/matrix.txt anew, for people to review")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before any fixture of a test that needs real hosts: have them, or say by name why not."""

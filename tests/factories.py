@@ -131,7 +131,7 @@ def program_token(tenant: Tenant, *, role: Role = Role.VIEWER) -> str:
     """Return the text of a token of a new service account."""
     access = access_for(tenant)
     account = create_service_account(access=access, name=f"robot-{next(_numbers)}", role=role)
-    scopes = sorted(PERMISSIONS[role])
+    scopes: list[str] = sorted(PERMISSIONS[role])
     return create_service_token(access=access, account_id=str(account.id), name="test", scopes=scopes).text
 
 

@@ -48,6 +48,7 @@ def issue_bundle(*, access: Access, reference: str, label: str = "") -> Bundle:
 
 def sign_request(*, access: Access, reference: str, csr_pem: object, label: str = "") -> IssuedClient:
     """Certify the asker's own key, so that it never leaves them. Raises InvalidInput for a request that is not accepted."""
+    access.require(Permission.BAY_ACCESS)
     if not isinstance(csr_pem, str) or not csr_pem.strip():
         raise InvalidInput.field("csr", "Send the certificate signing request as PEM text in the field “csr”.", code="csr_missing")
     bay = _bay_with_endpoint(access=access, reference=reference)
