@@ -42,7 +42,9 @@ class Person:
             headers["Authorization"] = f"Bearer {self.token}"
         else:
             client.cookies.load(self.cookies)
-        content: dict[str, Any] = {} if method == "GET" else {"data": body if api else "", "content_type": "application/json" if api else FORM}
+        content: dict[str, Any] = {"data": body, "content_type": "application/json"} if api else {"data": "", "content_type": FORM}
+        if method == "GET":
+            content = {}
         return client.generic(method, address, headers=headers, **content)
 
 
