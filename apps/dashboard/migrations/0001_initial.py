@@ -80,7 +80,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
-                    models.UniqueConstraint(condition=models.Q(("ended_at", None)), fields=("operator",), name="one_support_view_at_a_time"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at", None)), fields=("operator",), name="one_support_view_at_a_time"
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(("end", ""), ("ended_at", None)),
