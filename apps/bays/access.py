@@ -81,6 +81,9 @@ def _bay_with_endpoint(*, access: Access, reference: str) -> Bay:
         raise Conflict(f"The bay {bay.name} is being deleted; there is nothing left to have access to.", code="already_deleting")
     if not bay.endpoint:
         raise Conflict(f"The bay {bay.name} is not ready yet (status {bay.status}); ask again when it is active.", code="bay_not_ready")
+    if bay.next_authority_id is not None:
+        after = "try again in a moment" if bay.busy else "the last attempt was not finished, so replace it again first"
+        raise Conflict(f"The certificate authority of {bay.name} is being replaced; {after}.", code="bay_busy")
     return bay
 
 

@@ -32,7 +32,13 @@ class Health(models.TextChoices):
     UNREACHABLE = "unreachable"
 
 
-STATUS_WHILE = {"bay.create": "creating", "bay.resize": "updating", "bay.heal": "updating", "bay.delete": "deleting"}
+STATUS_WHILE = {
+    "bay.create": "creating",
+    "bay.resize": "updating",
+    "bay.heal": "updating",
+    "bay.rotate_ca": "updating",
+    "bay.delete": "deleting",
+}
 ALIVE = Q(deleted_at=None)
 
 
@@ -40,6 +46,7 @@ class Bay(Identified):
     """A cluster of container hosts running one COE for one tenant.
 
     The upper columns are desired and written by services; those below the line are observed and written by the reconciler.
+    `next_authority` shall replace `authority`; hosts may still let in clients of `former_authority`, which was replaced.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="bays")
@@ -49,6 +56,7 @@ class Bay(Identified):
     cloud = models.ForeignKey(Cloud, on_delete=models.PROTECT, related_name="bays")
     aggregate = models.CharField(max_length=255)
     generation = models.PositiveIntegerField(default=1)
+    next_authority = models.OneToOneField(CertificateAuthority, on_delete=models.PROTECT, null=True, related_name="+")
     delete_requested_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True, db_index=True)
     created_by = models.CharField(max_length=254)
@@ -62,6 +70,7 @@ class Bay(Identified):
     reason_message = models.TextField(blank=True)
     observed_generation = models.PositiveIntegerField(default=0)
     authority = models.OneToOneField(CertificateAuthority, on_delete=models.PROTECT, null=True, related_name="bay")
+    former_authority = models.OneToOneField(CertificateAuthority, on_delete=models.PROTECT, null=True, related_name="+")
     cidr = models.CharField(max_length=18, null=True)  # noqa: DJ001 - NULL is "none", and unique constraints pass over it
     endpoint = models.CharField(max_length=270, blank=True)
     observed_at = models.DateTimeField(null=True)
@@ -90,6 +99,11 @@ class Bay(Identified):
     def busy(self) -> bool:
         """Whether an operation is still to be done."""
         return self.operation is not None and self.operation.unfinished
+
+    @property
+    def rotating(self) -> bool:
+        """Whether its authority is being replaced, or a replacement was given up half-way and waits to be asked for again."""
+        return self.next_authority_id is not None or self.former_authority_id is not None
 
     @property
     def status(self) -> str:

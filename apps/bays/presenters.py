@@ -98,12 +98,14 @@ _TITLES = {
     "bay.create": gettext_lazy("Creating your bay"),
     "bay.resize": gettext_lazy("Resizing"),
     "bay.heal": gettext_lazy("Healing"),
+    "bay.rotate_ca": gettext_lazy("Replacing the certificate authority"),
     "bay.delete": gettext_lazy("Deleting"),
 }
 _DONE = {
     "bay.create": gettext_lazy("Created"),
     "bay.resize": gettext_lazy("Resized"),
     "bay.heal": gettext_lazy("Healed"),
+    "bay.rotate_ca": gettext_lazy("Certificate authority replaced"),
     "bay.delete": gettext_lazy("Deleted"),
 }
 

@@ -93,7 +93,7 @@ class Ensure:
 
 def load_bay(run: Run) -> Bay:
     """Return the bay of a run with what the phases need."""
-    return Bay.objects.select_related("tenant", "cloud", "authority").get(id=run.subject_id)
+    return Bay.objects.select_related("tenant", "cloud", "authority", "next_authority", "former_authority").get(id=run.subject_id)
 
 
 def hosts_of(bay: Bay, *states: Host.State) -> list[Host]:

@@ -17,6 +17,7 @@ from apps.coes.base import load_coe
 from apps.coes.contracts import Role
 from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput, PreconditionFailed
+from apps.credentials.services import create_authority
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Cloud
 from apps.hosts.placement import choose
@@ -29,7 +30,13 @@ from apps.tenants.services import lock_tenant
 LIMIT_ON_METAL = timedelta(minutes=90)
 """How long an operation on whole servers may take: each is written anew and boots through its firmware, a quarter of an hour or more."""
 
-WORD_WHILE = {"bay.create": "created", "bay.resize": "resized", "bay.heal": "healed", "bay.delete": "deleted"}
+WORD_WHILE = {
+    "bay.create": "created",
+    "bay.resize": "resized",
+    "bay.heal": "healed",
+    "bay.rotate_ca": "given a new certificate authority",
+    "bay.delete": "deleted",
+}
 
 
 @transaction.atomic
@@ -147,6 +154,33 @@ def heal_bay(*, access: Access, reference: str) -> Bay:
     _refuse_while_busy(bay)
     _submit(bay, kind="bay.heal", by=access.actor)
     _audit(by=access.actor, bay=bay, action="bay.healed", sentence=f"asked to heal the bay {bay.name}")
+    return _fresh(access=access, bay=bay)
+
+
+@transaction.atomic
+def rotate_ca(*, access: Access, reference: str) -> Bay:
+    """Accept the order to replace the bay's certificate authority, after which no certificate issued before opens the bay.
+
+    What runs in the bay is not touched. A replacement that was given up half-way is taken up where it was left. Raises Conflict while
+    another operation runs, or before the bay has an authority and an endpoint.
+    """
+    access.require(Permission.BAY_CHANGE)
+    bay = _lock_bay(access=access, reference=reference, if_match=None)
+    _refuse_while_busy(bay)
+    if bay.authority_id is None or not bay.endpoint:
+        raise Conflict(
+            f"The bay {bay.name} was never ready, so it has no certificates to replace; heal or delete it.", code="bay_not_ready"
+        )
+    if not bay.rotating:
+        bay.next_authority = create_authority(tenant=bay.tenant, name=f"{bay.name} bay CA of {now():%Y-%m-%d}")
+    _bump(bay, "next_authority")
+    submit(tenant=bay.tenant, kind="bay.rotate_ca", subject_id=bay.id, generation=bay.generation, by=access.actor)
+    _audit(
+        by=access.actor,
+        bay=bay,
+        action="bay.ca_rotated",
+        sentence=f"asked to replace the certificate authority of the bay {bay.name}; certificates issued before stop working",
+    )
     return _fresh(access=access, bay=bay)
 
 

@@ -35,6 +35,17 @@ class World:
             raise RuntimeError("The bay was not planned yet: it has no certificate authority.")
         return self.bay.authority
 
+    @property
+    def next_authority(self) -> CertificateAuthority:
+        """The authority that hosts get certificates of: the one that shall replace the bay's, if there is one."""
+        return self.bay.next_authority or self.authority
+
+    @property
+    def trusted_pem(self) -> bytes:
+        """The certificates of the authorities that hosts and the portal trust now."""
+        next_one = self.bay.next_authority
+        return self.authority.certificate + (next_one.certificate if next_one else b"")
+
     def network(self) -> NetworkSpec:
         """The bay's network as it shall be."""
         return NetworkSpec(owner=self.owner, cidr=self.bay.cidr or "", limits=ceiling_of(tenant=self.bay.tenant))
@@ -56,14 +67,6 @@ class World:
         Raises FlavorMissing where the cloud no longer has a flavor for it.
         """
         publication = self._publication(host)
-        address = address_of(host)
-        issued = issue_server_certificate(
-            authority=self.authority,
-            hostname=host.hostname,
-            dns_names=("localhost",),
-            addresses=[address, "127.0.0.1", *([publication.address] if publication else [])],
-        )
-        identity = ServerIdentity(ca_pem=issued.ca_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
         return HostSpec(
             owner=self.owner,
             ref=host.ref,
@@ -72,13 +75,24 @@ class World:
             image=self.coe.image,
             size=host.group.flavor.size,
             cidr=self.bay.cidr or "",
-            address=address,
+            address=address_of(host),
             publication=publication,
             aggregate=self.bay.aggregate,
             flavor=cloud_flavor_of(cloud=self.bay.cloud, flavor=host.group.flavor, aggregate=self.bay.aggregate),
             spread=self._spreads(host),
-            files=self.coe.host_files(hostname=host.hostname, role=host.role, identity=identity),
+            files=self.coe.host_files(hostname=host.hostname, role=host.role, identity=self.server(host)),
         )
+
+    def server(self, host: Host) -> ServerIdentity:
+        """A fresh certificate for a host's engine, good for every address it is reached by, and whom it shall let in."""
+        publication = self._publication(host)
+        issued = issue_server_certificate(
+            authority=self.next_authority,
+            hostname=host.hostname,
+            dns_names=("localhost",),
+            addresses=[address_of(host), "127.0.0.1", *([publication.address] if publication else [])],
+        )
+        return ServerIdentity(ca_pem=self.trusted_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
 
     def node(self, host: Host) -> Node:
         """A host as its engine is reached from here."""
@@ -95,7 +109,7 @@ class World:
     def identity(self) -> ClientIdentity:
         """With what the portal speaks to the bay's engines for the next hour."""
         issued = portal_identity(authority=self.authority)
-        return ClientIdentity(ca_pem=issued.ca_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
+        return ClientIdentity(ca_pem=self.trusted_pem, certificate_pem=issued.certificate_pem, key_pem=issued.key_pem)
 
     def endpoint(self, hosts: Sequence[Host]) -> str:
         """Where users' clients connect: the published port where there is one, else the first manager's own address."""

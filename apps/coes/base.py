@@ -68,6 +68,26 @@ class Coe(Protocol):
         """Ask the cluster itself for its members, of the first manager that answers. Raises EngineNotReady or QuorumLost."""
         ...
 
+    def accepts(self, *, node: Node, identity: ClientIdentity) -> bool:
+        """Whether the node's engine both serves with a certificate of the identity's authorities and lets the identity's own in.
+
+        Asked over a new connection. Raises EngineNotReady while it does not answer.
+        """
+        ...
+
+    def replace_certificate(self, *, node: Node, identity: ClientIdentity, server: ServerIdentity, cut: bool, patience: float) -> None:
+        """Have the running host serve with `server` and let in clients of its authorities alone. What runs on the host is not touched.
+
+        `identity` is one it lets in now. `cut` also ends the connections there are. Returns once an engine that lets
+        `identity` in has taken the files and a connection shows it; raises EngineNotReady when that is not so after `patience`
+        seconds (call again), EngineRefused where the host cannot do it.
+        """
+        ...
+
+    def replace_secrets(self, *, managers: Sequence[Node], identity: ClientIdentity) -> None:
+        """Make worthless what lets new members into the cluster. Raises EngineNotReady, QuorumLost."""
+        ...
+
     def notices(self, *, limitations: Sequence[str]) -> list[Notice]:
         """What users must know on a cloud with these limitations."""
         ...

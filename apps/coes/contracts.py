@@ -22,7 +22,10 @@ class NodeHealth(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ClientIdentity:
-    """With what the portal speaks to one bay's engines: PEM texts of the bay's CA, and of a client certificate with its key."""
+    """With what the portal speaks to one bay's engines: PEM texts of the bay's CA, and of a client certificate with its key.
+
+    While the authority is being replaced, `ca_pem` holds both: engines may serve with certificates of either.
+    """
 
     ca_pem: bytes
     certificate_pem: bytes
@@ -55,7 +58,10 @@ class NodeState:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerIdentity:
-    """The certificate a host's engine serves with, issued by the bay's CA for all its addresses."""
+    """The certificate a host's engine serves with, issued by the bay's CA for all its addresses.
+
+    `ca_pem` holds the authorities whose clients it lets in: one, or two while the bay's authority is being replaced.
+    """
 
     ca_pem: bytes
     certificate_pem: bytes

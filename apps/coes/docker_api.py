@@ -128,6 +128,23 @@ class DockerApi:
         """POST `body` as JSON and return the decoded answer, if there is one. Raises EngineError."""
         return self._call("POST", node=node, path=path, params=params, body=body, timeout=timeout)
 
+    def send_tar(
+        self, method: str, *, node: Node, path: str, content: bytes, params: Mapping[str, str] | None = None, timeout: float = 10.0
+    ) -> None:
+        """Send a tar archive, as images and files of containers are sent. Raises EngineError."""
+        # With any other type the engine would look for a form in the body, and find no archive after it.
+        self._call(method, node=node, path=path, params=params, body=content, timeout=timeout)
+
+    def has_file(self, *, node: Node, container: str, path: str, timeout: float = 10.0) -> bool:
+        """Tell whether there is such a file in a container. Raises EngineError."""
+        try:
+            self._call("HEAD", node=node, path=f"/containers/{container}/archive", params={"path": path}, body=None, timeout=timeout)
+        except EngineSaysNo as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+            return False
+        return True
+
     def delete(self, *, node: Node, path: str, params: Mapping[str, str] | None = None, timeout: float = 10.0) -> None:
         """DELETE; what is not there is success. Raises EngineError."""
         try:
@@ -137,7 +154,14 @@ class DockerApi:
                 raise
 
     def _call(
-        self, method: str, *, node: Node, path: str, params: Mapping[str, str] | None, body: Mapping[str, Any] | None, timeout: float
+        self,
+        method: str,
+        *,
+        node: Node,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Mapping[str, Any] | bytes | None,
+        timeout: float,
     ) -> Any:
         if node.reach not in self._versions:
             self.ping(node=node, timeout=min(timeout, 2.0))
@@ -153,17 +177,18 @@ class DockerApi:
         path: str,
         timeout: float,
         params: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
     ) -> httpx.Response:
         host, port = node.reach
+        kind = "application/x-tar" if isinstance(body, bytes) else "application/json"
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         with _failures(node=node):
             response = self._http.request(
                 method,
                 f"https://{authority}{path}",
                 params=params,
-                content=json.dumps(body) if body is not None else None,
-                headers={"Content-Type": "application/json"} if body is not None else None,
+                content=body if body is None or isinstance(body, bytes) else json.dumps(body),
+                headers={"Content-Type": kind} if body is not None else None,
                 timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
             )
         if response.status_code >= _NOT_MODIFIED_OR_ERROR:

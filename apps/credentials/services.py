@@ -66,6 +66,13 @@ def create_authority(*, tenant: Tenant, name: str) -> CertificateAuthority:
     )
 
 
+def retire_authority(*, authority: CertificateAuthority) -> None:
+    """Note that nothing accepts the authority's certificates any more, and destroy its key: it never signs again."""
+    authority.certificates.filter(revoked_at=None).update(revoked_at=current_time())
+    authority.key_encrypted = ""
+    authority.save(update_fields=["key_encrypted"])
+
+
 def issue_server_certificate(
     *, authority: CertificateAuthority, hostname: str, dns_names: Sequence[str] = (), addresses: Sequence[str] = ()
 ) -> IssuedIdentity:

@@ -48,6 +48,7 @@ KINDS: dict[str, str] = {
     "bay.create": "apps.bays.reconcile.Ensure",
     "bay.resize": "apps.bays.reconcile.Ensure",
     "bay.heal": "apps.bays.reconcile.Ensure",
+    "bay.rotate_ca": "apps.bays.rotation.Rotate",
     "bay.delete": "apps.bays.removal.Remove",
 }
 

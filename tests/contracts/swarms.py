@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from ipaddress import IPv4Network, ip_network
 from uuid import uuid4
@@ -102,6 +102,13 @@ class SwarmBay:
     def observe(self, nodes: Sequence[Node]) -> dict[str, NodeState]:
         managers = [node for node in nodes if node.role is Role.MANAGER]
         return {state.hostname: state for state in self.coe.observe(managers=managers, identity=self.authority.client())}
+
+    def observe_as(self, nodes: Sequence[Node], identity: ClientIdentity) -> list[NodeState]:
+        return self.coe.observe(managers=[node for node in nodes if node.role is Role.MANAGER], identity=identity)
+
+    def renew(self, node: Node, *, issuer: Authority, trusts: bytes, identity: ClientIdentity, cut: bool = False) -> None:
+        server = replace(issuer.server(hostname=node.hostname, address=node.address), ca_pem=trusts)
+        self.coe.replace_certificate(node=node, identity=identity, server=server, cut=cut, patience=20.0)
 
     def retire(self, node: Node, nodes: Sequence[Node], *, patience: float = 20.0) -> None:
         managers = [other for other in nodes if other.role is Role.MANAGER]

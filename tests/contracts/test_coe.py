@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.client import HTTPSConnection
 
 import pytest
@@ -138,6 +139,37 @@ def test_only_certificates_of_the_bay_that_are_for_clients_and_still_valid_open_
     with pytest.raises(EngineRefused):
         bay.form([node], identity=stranger.client(trusts=bay.authority))
     assert set(bay.observe([node])) == {"web-1"}
+
+
+def test_a_new_authority_lets_its_clients_in_and_the_former_ones_out_while_the_cluster_stays_as_it_is(bay: SwarmBay) -> None:
+    nodes = [bay.node(1, MANAGER), bay.node(2, WORKER)]
+    bay.boot(nodes)
+    before = {state.hostname: state.node_id for state in bay.form(nodes)}
+    former, new = bay.authority, Authority()
+    old_client, both = former.client(), former.pem.certificate_pem + new.pem.certificate_pem
+    for node in nodes:
+        assert bay.coe.accepts(node=node, identity=old_client)
+        assert not bay.coe.accepts(node=node, identity=new.client())
+        bay.renew(node, issuer=new, trusts=both, identity=old_client)
+    for node in nodes:
+        bridging = replace(old_client, ca_pem=both)
+        assert bay.coe.accepts(node=node, identity=bridging), "the former authority's clients are let in until all hosts are renewed"
+        assert bay.coe.accepts(node=node, identity=new.client())
+        bay.renew(node, issuer=new, trusts=new.pem.certificate_pem, identity=new.client(), cut=True)
+    bay.authority = new
+    for node in nodes:
+        assert bay.coe.accepts(node=node, identity=new.client())
+        assert not bay.coe.accepts(node=node, identity=replace(old_client, ca_pem=new.pem.certificate_pem))
+        assert not bay.coe.accepts(node=node, identity=old_client)
+        with pytest.raises(EngineRefused):
+            bay.renew(node, issuer=former, trusts=both, identity=replace(old_client, ca_pem=both))
+    bay.coe.replace_secrets(managers=nodes[:1], identity=new.client())
+    with pytest.raises(EngineRefused):
+        bay.observe_as(nodes, replace(old_client, ca_pem=both))
+    assert {state.hostname: state.node_id for state in bay.form(nodes)} == before, "nobody left the cluster"
+    bay.boot([joining := bay.node(3, WORKER)])
+    assert set(bay.observe(nodes)) == {"web-1", "web-2"}
+    assert {state.hostname for state in bay.form([*nodes, joining])} == {"web-1", "web-2", "web-3"}, "join secrets are the new ones"
 
 
 def test_a_caller_that_lost_its_lease_changes_nothing(bay: SwarmBay) -> None:

@@ -10,7 +10,7 @@ An engine answers while its `MemoryHost` runs; a host made anew is an engine tha
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -19,7 +19,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from typing_extensions import override
 
-from apps.coes.contracts import ClientIdentity, EngineNotReady, EngineRefused, FormCluster, Node, NodeHealth, NodeState, QuorumLost, Role
+from apps.coes.contracts import (
+    ClientIdentity,
+    EngineNotReady,
+    EngineRefused,
+    FormCluster,
+    Node,
+    NodeHealth,
+    NodeState,
+    QuorumLost,
+    Role,
+    ServerIdentity,
+)
 from apps.coes.swarm import Swarm
 from apps.common.clock import now
 from apps.hosts.contracts import PowerState
@@ -27,7 +38,7 @@ from tests.doubles import memory_provider
 from tests.doubles.faults import Failing
 from tests.doubles.memory_provider import MemoryHost
 
-STEPS = ("init", "join", "leave", "role", "forget", "drain", "observe")
+STEPS = ("init", "join", "leave", "role", "forget", "drain", "observe", "accepts", "certificate", "secrets")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -81,6 +92,7 @@ class Engines(Failing):
         """Forget all engines and faults."""
         self.moving: Counter[str] = Counter()
         self.silent: set[str] = set()
+        self.secrets: Counter[int] = Counter()
         self._by_host: dict[int, Engine] = {}
         self._numbers = itertools.count(1)
         self.forget_faults()
@@ -90,7 +102,7 @@ class Engines(Failing):
         host = next(iter(running_hosts(ref=node.ref)), None)
         if host is None or node.ref in self.silent:
             raise EngineNotReady(f"The engine of {node.hostname} does not answer yet.")
-        check_identity(identity=identity, authority_pem=host.files["/etc/docker/tls/ca.pem"])
+        check_identity(identity=identity, files=host.files)
         return self._by_host.setdefault(id(host), Engine(host=host))
 
     def new_cluster(self) -> Cluster:
@@ -110,18 +122,28 @@ def running_hosts(*, ref: str) -> list[MemoryHost]:
     return [host for cloud in clouds for (_, name), host in list(cloud.hosts.items()) if name == ref and host.power is PowerState.RUNNING]
 
 
-def check_identity(*, identity: ClientIdentity, authority_pem: bytes) -> None:
-    """Raise EngineRefused unless the certificate is the authority's, for clients, and valid now."""
+def issued_by(*, certificate: x509.Certificate, authorities_pem: bytes) -> bool:
+    """Whether one of the authorities signed the certificate."""
+    for authority in x509.load_pem_x509_certificates(authorities_pem):
+        try:
+            certificate.verify_directly_issued_by(authority)
+        except (ValueError, InvalidSignature):
+            continue
+        return True
+    return False
+
+
+def check_identity(*, identity: ClientIdentity, files: Mapping[str, bytes]) -> None:
+    """Raise EngineRefused unless each was certified by an authority the other trusts, and the client for clients, and validly now."""
     certificate = x509.load_pem_x509_certificate(identity.certificate_pem)
-    try:
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
-    except (ValueError, InvalidSignature):
+    if not issued_by(certificate=certificate, authorities_pem=files["/etc/docker/tls/ca.pem"]):
         raise EngineRefused("The engine does not accept the certificate shown to it (unknown ca).") from None
     if ExtendedKeyUsageOID.CLIENT_AUTH not in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value:
         raise EngineRefused("The engine does not accept the certificate shown to it (bad certificate).")
     if not certificate.not_valid_before_utc <= now() <= certificate.not_valid_after_utc:
         raise EngineRefused("The engine does not accept the certificate shown to it (certificate expired).")
-    if identity.ca_pem != authority_pem:
+    served = x509.load_pem_x509_certificate(files["/etc/docker/tls/server.pem"])
+    if not issued_by(certificate=served, authorities_pem=identity.ca_pem):
         raise EngineRefused("The engine shows a certificate that this bay's authority did not issue.")
 
 
@@ -170,6 +192,30 @@ class MemoryCoe(Swarm):
     def observe(self, *, managers: Sequence[Node], identity: ClientIdentity) -> list[NodeState]:
         with engines.step("observe"):
             return states(self._first_cluster(managers, identity))
+
+    @override
+    def accepts(self, *, node: Node, identity: ClientIdentity) -> bool:
+        with engines.lock, engines.step("accepts"):
+            try:
+                engines.of(node=node, identity=identity)
+            except EngineRefused:
+                return False
+            return True
+
+    @override
+    def replace_certificate(self, *, node: Node, identity: ClientIdentity, server: ServerIdentity, cut: bool, patience: float) -> None:
+        with engines.lock:
+            host = engines.of(node=node, identity=identity).host
+            with engines.step("certificate"):
+                files = self.host_files(hostname=node.hostname, role=node.role, identity=server)
+                host.files.update({file.path: file.content for file in files})
+
+    @override
+    def replace_secrets(self, *, managers: Sequence[Node], identity: ClientIdentity) -> None:
+        with engines.lock:
+            cluster = self._first_cluster(managers, identity)
+            with engines.step("secrets"):
+                engines.secrets[cluster.number] += 1
 
     def _cluster_of(self, order: FormCluster, found: dict[str, Engine]) -> Cluster:
         managers = [node for node in order.nodes if node.role is Role.MANAGER]

@@ -23,7 +23,7 @@ from apps.bays.api.serializers import (
 from apps.bays.estimates import estimate_create
 from apps.bays.models import Bay
 from apps.bays.selectors import bays_named, bays_of, events_of, get_bay, having_status, operations_of
-from apps.bays.services import create_bay, delete_bay, etag_of, heal_bay, rename_bay, resize_bay
+from apps.bays.services import create_bay, delete_bay, etag_of, heal_bay, rename_bay, resize_bay, rotate_ca
 from apps.bays.spec import parse_spec, refuse_unknown
 from apps.common.api.idempotency import idempotent
 from apps.common.api.pagination import NewestFirst, whole
@@ -157,6 +157,24 @@ class BayHeal(BayView):
         """Accept the order."""
         refuse_unknown(data=body_of(request=request), allowed=())
         return bay_answer(bay=heal_bay(access=self.access, reference=bay), status=202)
+
+
+class BayRotateCa(BayView):
+    """The order to replace a bay's certificate authority."""
+
+    needs: ClassVar = {"POST": Permission.BAY_CHANGE}
+
+    @extend_schema(
+        operation_id="rotate_bay_ca", summary="Replace a bay's certificate authority", request=None,
+        responses={202: OpenApiResponse(BaySerializer, "Accepted.")},
+        description="Every host gets a certificate of a new authority; afterwards no certificate issued before opens the bay, and "
+        "connections opened by one are ended. What runs in the bay is not touched. Everybody needs a new bundle.",
+    )  # fmt: skip
+    @idempotent()
+    def post(self, request: Request, *, bay: str, **_: str) -> HttpResponseBase:
+        """Accept the order."""
+        refuse_unknown(data=body_of(request=request), allowed=())
+        return bay_answer(bay=rotate_ca(access=self.access, reference=bay), status=202)
 
 
 class BayHosts(BayView):

@@ -46,7 +46,7 @@ class NoticeSerializer(serializers.Serializer[Any]):
 class BayOperationSerializer(serializers.ModelSerializer[Operation]):
     """The newest operation, as a bay shows it."""
 
-    kind = serializers.CharField(help_text="bay.create, bay.resize, bay.heal or bay.delete.")
+    kind = serializers.CharField(help_text="bay.create, bay.resize, bay.heal, bay.rotate_ca or bay.delete.")
     progress = serializers.IntegerField(min_value=0, max_value=100, help_text="Percent; never goes back.")
     phases = PhaseSerializer(many=True)
 

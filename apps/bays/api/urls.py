@@ -57,6 +57,7 @@ urlpatterns = [
     *both(route=f"{TENANT}/bays/estimate", view=bays.BayEstimate, name="api-estimate"),
     *both(route=BAY, view=bays.BayDetail, name="api-bay"),
     *both(route=f"{BAY}/heal", view=bays.BayHeal, name="api-heal"),
+    *both(route=f"{BAY}/rotate-ca", view=bays.BayRotateCa, name="api-rotate-ca"),
     *both(route=f"{BAY}/hosts", view=bays.BayHosts, name="api-hosts"),
     *both(route=f"{BAY}/operations", view=bays.BayOperations, name="api-operations"),
     *both(route=f"{BAY}/operations/<uuid:operation>", view=bays.BayOperation, name="api-operation"),

@@ -14,7 +14,7 @@ from apps.bays.models import Bay
 from apps.bays.pages.show import bay_context
 from apps.bays.presenters import leaving_hosts
 from apps.bays.selectors import get_bay
-from apps.bays.services import delete_bay, heal_bay, rename_bay, resize_bay
+from apps.bays.services import delete_bay, heal_bay, rename_bay, resize_bay, rotate_ca
 from apps.bays.spec import parse_count
 from apps.common.errors import CarinaError
 from apps.tenants.context import Access
@@ -89,6 +89,19 @@ def bay_heal(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     found = get_bay(access=access, reference=bay)
     try:
         heal_bay(access=access, reference=str(found.id))
+    except CarinaError as error:
+        messages.error(request, error.detail)
+    return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
+
+
+@require_POST
+@tenant_page
+def bay_rotate_ca(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Replace the bay's certificate authority."""
+    access.require(Permission.BAY_CHANGE)
+    found = get_bay(access=access, reference=bay)
+    try:
+        rotate_ca(access=access, reference=str(found.id))
     except CarinaError as error:
         messages.error(request, error.detail)
     return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)

@@ -17,8 +17,9 @@ from apps.coes.contracts import (
 )
 from apps.coes.docker_api import DockerApi
 from apps.coes.env_scripts import Variables, scripts
+from apps.coes.swarm import certificates
 from apps.coes.swarm.formation import Formation
-from apps.coes.swarm.members import Member, best_by_hostname, list_members
+from apps.coes.swarm.members import Member, best_by_hostname, list_members, replace_join_tokens
 from apps.coes.swarm.retirement import retire
 from apps.coes.swarm.texts import notices_for, readme
 from apps.hosts.contracts import HostFile
@@ -75,6 +76,27 @@ class Swarm:
                     except EngineError as error:
                         errors.append(error)
         raise min(errors, key=lambda error: (not isinstance(error, QuorumLost), error.transient))
+
+    def accepts(self, *, node: Node, identity: ClientIdentity) -> bool:
+        """Tell whether engine and identity know each other by their authorities; see `Coe.accepts`."""
+        return certificates.accepts(node=node, identity=identity)
+
+    def replace_certificate(self, *, node: Node, identity: ClientIdentity, server: ServerIdentity, cut: bool, patience: float) -> None:
+        """Give a running host another certificate; see `Coe.replace_certificate` for what is promised and `certificates` for how."""
+        certificates.replace(node=node, identity=identity, server=server, cut=cut, patience=patience)
+
+    def replace_secrets(self, *, managers: Sequence[Node], identity: ClientIdentity) -> None:
+        """Change the swarm's join tokens, by the first manager that does it; whoever knew the old ones can add no node of his own."""
+        error: EngineError = EngineNotReady("The bay has no manager to ask.")
+        with DockerApi(identity=identity) as api:
+            for manager in managers:
+                try:
+                    replace_join_tokens(api=api, manager=manager)
+                except (EngineNotReady, QuorumLost) as trouble:
+                    error = trouble
+                else:
+                    return
+        raise error
 
     def notices(self, *, limitations: Sequence[str]) -> list[Notice]:
         """Return what users must know on a cloud with these limitations."""

@@ -119,6 +119,18 @@ def forget(*, api: DockerApi, manager: Node, node_id: str, deadline: float, aliv
         sleep(POLL_SECONDS)
 
 
+def replace_join_tokens(*, api: DockerApi, manager: Node) -> None:
+    """Make the join tokens of the manager's swarm worthless. Raises EngineNotReady when the swarm was changed meanwhile, QuorumLost."""
+    swarm = api.get(node=manager, path="/swarm")
+    params = {"version": str(swarm["Version"]["Index"]), "rotateWorkerToken": "true", "rotateManagerToken": "true"}
+    try:
+        api.post(node=manager, path="/swarm/update", params=params, body=swarm["Spec"])
+    except EngineSaid as error:
+        if _OUT_OF_SEQUENCE in error.said:
+            raise EngineNotReady("The swarm was changed by somebody else at the same moment.") from None
+        raise
+
+
 def running_tasks(*, api: DockerApi, manager: Node, node_id: str) -> int:
     """Return how many containers of services still run, or are about to, on a member."""
     tasks = api.get(node=manager, path="/tasks", params={"filters": f'{{"node":{{"{node_id}":true}}}}'})
