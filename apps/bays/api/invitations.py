@@ -132,6 +132,7 @@ class InvitationAccept(ApiView):
     """Accepting an invitation."""
 
     tag: ClassVar[str] = "Members"
+    also_answers: ClassVar = ("404",)
 
     @extend_schema(
         operation_id="accept_invitation", summary="Accept an invitation", request=AcceptSerializer, responses={200: AcceptedSerializer},

@@ -80,15 +80,15 @@ class ApiSchema(AutoSchema):
 
     def _problem_codes(self) -> list[str]:
         if {} in self.get_auth():
-            return list(_OPEN)
+            return [*_OPEN, *(["404"] if "{" in self.path else [])]
         codes = list(_READ if self.method == "GET" else _WRITE)
         if "{" in self.path:
             codes += ["403", "404"]
         if IF_MATCH in self.get_override_parameters():
             codes.append("412")
-        if PAGING[0] in self.get_override_parameters():
+        if any(parameter.location == OpenApiParameter.QUERY for parameter in self.get_override_parameters()):
             codes.append("400")
-        return codes
+        return [*codes, *getattr(self.view, "also_answers", ())]
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -106,6 +106,7 @@ class ChangePolicySerializer(serializers.Serializer[Any]):
 class TokenPolicy(TokenView):
     """How long tokens of the tenant may live."""
 
+    also_answers: ClassVar = ("422",)
     needs: ClassVar = {"GET": Permission.TENANT_MANAGE, "PATCH": Permission.TENANT_MANAGE}
 
     @extend_schema(
