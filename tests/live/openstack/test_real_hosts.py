@@ -18,7 +18,8 @@ pytest_plugins = ["tests.live.openstack.real_stage"]
 pytestmark = [pytest.mark.openstack_real, pytest.mark.timeout(6 * PATIENCE_SECONDS)]
 
 IMAGE = "busybox:here"
-METADATA = "http://169.254.169.254/openstack/latest/user_data"
+ASK = r"printf 'GET /openstack/latest/user_data HTTP/1.0\r\nHost: 169.254.169.254\r\n\r\n' | /bin/busybox nc -w 5 169.254.169.254 80"
+"""Not busybox's wget: outside its distribution it dies of a segmentation fault before it asks anything."""
 HOST_COUNTS = {"real-lxc": 2, "real-vm": 1}
 
 
@@ -70,7 +71,7 @@ def test_the_docker_command_uses_the_bay_with_the_zip_alone(real: Real, bay: Bay
 
 @pytest.mark.parametrize("network", ["bridge", "host"])
 def test_no_container_reaches_what_the_host_was_sent(real: Real, bay: Bay, network: str) -> None:
-    said = inside(bay, "wget", "-T", "5", "-O", "-", METADATA, network=network, check=False)
+    said = inside(bay, "sh", "-c", ASK, network=network, check=False)
     assert re.search(r"timed out|refused|unreachable|can't connect", said), said
     assert "cloud-config" not in said
 
@@ -109,7 +110,7 @@ def test_a_bay_comes_back_after_a_reboot_with_its_walls(real: Real, bay: Bay) ->
         return "Swarm: active" in bay.docker("info", check=False)
 
     until(answers, what="the engine after the reboot", patience=PATIENCE_SECONDS)
-    said = inside(bay, "wget", "-T", "5", "-O", "-", METADATA, network="host", check=False)
+    said = inside(bay, "sh", "-c", ASK, network="host", check=False)
     assert "refused" in said
     assert "cloud-config" not in said
 
