@@ -1,6 +1,6 @@
 """Credentials of a bay for its people: the bundle, signed requests, and the list of what was issued."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -55,12 +55,15 @@ def sign_request(*, access: Access, reference: str, csr_pem: object, label: str 
     return _issue(access=access, bay=bay, label=label, csr_pem=csr_pem)
 
 
-def authority_of(*, access: Access, reference: str) -> CertificateAuthority:
-    """Return the bay's authority, whose certificate is public. Raises Conflict before it is made."""
+def authority_pem(*, access: Access, reference: str) -> bytes:
+    """Return what `ca.pem` holds: the public certificate of the bay's authority. Raises Conflict before it is made.
+
+    While the authority is being replaced, it holds that of the next one, too: hosts may serve with certificates of either.
+    """
     bay = get_bay(access=access, reference=reference)
     if bay.authority is None:
         raise Conflict(f"The bay {bay.name} has no certificate authority yet; wait a second.", code="bay_not_ready")
-    return bay.authority
+    return _trusted(bay=bay, authority=bay.authority)
 
 
 def client_certificates(*, access: Access, reference: str) -> QuerySet[Certificate]:
@@ -81,10 +84,13 @@ def _bay_with_endpoint(*, access: Access, reference: str) -> Bay:
         raise Conflict(f"The bay {bay.name} is being deleted; there is nothing left to have access to.", code="already_deleting")
     if not bay.endpoint:
         raise Conflict(f"The bay {bay.name} is not ready yet (status {bay.status}); ask again when it is active.", code="bay_not_ready")
-    if bay.next_authority_id is not None:
-        after = "try again in a moment" if bay.busy else "the last attempt was not finished, so replace it again first"
-        raise Conflict(f"The certificate authority of {bay.name} is being replaced; {after}.", code="bay_busy")
+    if bay.next_authority_id is not None and bay.busy:
+        raise Conflict(f"The certificate authority of {bay.name} is being replaced; try again in a moment.", code="bay_busy")
     return bay
+
+
+def _trusted(*, bay: Bay, authority: CertificateAuthority) -> bytes:
+    return authority.certificate + (bay.next_authority.certificate if bay.next_authority else b"")
 
 
 @transaction.atomic
@@ -105,4 +111,4 @@ def _issue(*, access: Access, bay: Bay, label: str, csr_pem: str | None) -> Issu
         target_label=bay.name,
         data={"serial": issued.record.serial, "expires_at": issued.record.expires_at.isoformat()},
     )
-    return issued
+    return replace(issued, ca_pem=_trusted(bay=bay, authority=authority))

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.accounts.models import User
-from apps.bays.access import authority_of, client_certificates, issue_bundle, sign_request
+from apps.bays.access import authority_pem, client_certificates, issue_bundle, sign_request
 from apps.bays.api.base import AnyType, TenantView, as_file
 from apps.bays.api.pages import page_of
 from apps.bays.api.schema import PAGING
@@ -134,5 +134,5 @@ class BayAuthority(CredentialsView):
     )
     def get(self, request: Request, *, bay: str, **_: str) -> HttpResponseBase:
         """Return ca.pem, with which clients check whom they speak to."""
-        authority = authority_of(access=self.access, reference=bay)
-        return as_file(response=HttpResponse(authority.certificate, content_type=PEM), name="ca.pem")
+        pem = authority_pem(access=self.access, reference=bay)
+        return as_file(response=HttpResponse(pem, content_type=PEM), name="ca.pem")

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.bays.access import authority_of, issue_bundle, sign_request
+from apps.bays.access import authority_pem, issue_bundle, sign_request
 from apps.bays.forms import CertificateForm
 from apps.bays.pages.show import bay_context
 from apps.bays.selectors import get_bay
@@ -59,6 +59,6 @@ def bay_certificates(request: HttpRequest, access: Access, bay: str) -> HttpResp
 def bay_ca(_: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Return the certificate of the bay's authority, which is public."""
     found = get_bay(access=access, reference=bay)
-    authority = authority_of(access=access, reference=str(found.id))
+    pem = authority_pem(access=access, reference=str(found.id))
     headers = {"Content-Disposition": f'attachment; filename="{found.name}-ca.pem"'}
-    return HttpResponse(authority.certificate, content_type="application/x-pem-file", headers=headers)
+    return HttpResponse(pem, content_type="application/x-pem-file", headers=headers)
