@@ -24,6 +24,7 @@ VAR_DIR = Path(env.text("CARINA_VAR", str(BASE_DIR / "var")))
 HTTPS = BASE_URL.startswith("https://")
 ALLOWED_HOSTS = env.words("CARINA_ALLOWED_HOSTS", "127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
+BEHIND_PROXY = env.flag("CARINA_BEHIND_PROXY")  # one, of the operator's, that sets X-Forwarded-For and X-Forwarded-Proto
 
 # --- applications ---------------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -159,7 +160,7 @@ ACCOUNT_CHANGE_EMAIL = True  # one address an account; a new one counts when its
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_FORMS = {"signup": "apps.accounts.forms.SignUpForm", "reset_password": "apps.accounts.forms.ForgottenPasswordForm"}
-ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.flag("CARINA_BEHIND_PROXY") else 0  # whose tries are counted
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0  # whose tries are counted
 MFA_ADAPTER = "apps.credentials.second_factors.SealedSecondFactors"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
@@ -237,7 +238,7 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("CARINA_BEHIND_PROXY") else None
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"carina_session_{INSTALLATION}", f"carina_csrf_{INSTALLATION}"  # two portals on one host name
 SESSION_COOKIE_HTTPONLY = True
@@ -259,6 +260,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "apps.common.api.pagination.NewestFirst",
     "EXCEPTION_HANDLER": "apps.common.api.problems.handle",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "NUM_PROXIES": 1 if BEHIND_PROXY else 0,
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.AnonRateThrottle", "rest_framework.throttling.UserRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {"anon": env.text("CARINA_RATE_ANONYMOUS", "60/min"), "user": env.text("CARINA_RATE_USER", "1200/min")},
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -1,9 +1,10 @@
 """The network address a request comes from, known to whatever is written into the audit log while it is served."""
 
-import ipaddress
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
+
+from apps.common.origin import address_in
 
 _address: ContextVar[str | None] = ContextVar("carina_audit_address", default=None)
 
@@ -15,11 +16,7 @@ def address() -> str | None:
 
 def begin(*, environ: Mapping[str, Any] | None = None, **_: Any) -> None:
     """Note where a request comes from; receives Django's `request_started`."""
-    given = str((environ or {}).get("REMOTE_ADDR") or "").partition("%")[0]
-    try:
-        _address.set(str(ipaddress.ip_address(given)))
-    except ValueError:
-        _address.set(None)
+    _address.set(address_in(environ or {}))
 
 
 def end(**_: Any) -> None:

@@ -283,6 +283,6 @@ def test_behind_a_proxy_the_address_is_the_one_the_proxy_saw_and_not_one_that_th
     Client().get("/api/v1/clouds", headers=headers)
     assert ApiToken.objects.get().last_used_address == "127.0.0.1"
     ApiToken.objects.update(last_used_at=None)
-    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.BEHIND_PROXY = True
     Client().get("/api/v1/clouds", headers=headers)
     assert ApiToken.objects.get().last_used_address == "198.51.100.7"

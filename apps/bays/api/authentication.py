@@ -1,8 +1,5 @@
 """Who sends a request: an API token in a header, or a browser's session. Nothing in the address is ever taken for a token."""
 
-from ipaddress import ip_address
-
-from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -10,6 +7,7 @@ from rest_framework.request import Request
 from apps.accounts.models import User
 from apps.common.api.failures import count_failure
 from apps.common.errors import Forbidden
+from apps.common.origin import address_in
 from apps.tenants.models import ApiToken
 from apps.tenants.token_text import looks_like_secret, looks_like_token
 from apps.tenants.tokens import find_token
@@ -29,7 +27,7 @@ class TokenAuthentication(BaseAuthentication):
         try:
             return _authenticate(request)
         except AuthenticationFailed:
-            count_failure(address=_address(request))
+            count_failure(address=address_in(request.META))
             raise
 
     def authenticate_header(self, request: Request) -> str:
@@ -61,27 +59,13 @@ def _authenticate(request: Request) -> tuple[User, ApiToken] | None:
         raise AuthenticationFailed(
             "This is not an API token of this portal: it is cut off, mistyped or from elsewhere.", code="token_malformed"
         )
-    token = find_token(text=text, address=_address(request))
+    token = find_token(text=text, address=address_in(request.META))
     if token is None:
         raise AuthenticationFailed(
             "This API token is unknown, expired or revoked, or whoever it is for lost access; make a new one in the portal's settings.",
             code="token_invalid",
         )
     return token.user, token
-
-
-def _address(request: Request) -> str | None:
-    """Return the network address of the client; None for a socket without one.
-
-    Behind a proxy (CARINA_BEHIND_PROXY, which sets SECURE_PROXY_SSL_HEADER) it is the last one of X-Forwarded-For: the proxy wrote that.
-    """
-    address = str(request.META.get("REMOTE_ADDR") or "")
-    if settings.SECURE_PROXY_SSL_HEADER and (forwarded := request.headers.get("X-Forwarded-For")):
-        address = forwarded.rpartition(",")[2].strip()
-    try:
-        return str(ip_address(address.partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _token_text(request: Request) -> str | None:
