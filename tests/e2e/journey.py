@@ -109,8 +109,17 @@ class Watch:
             self.complaints.append(f"{kind}: {text}")
 
 
+SETTLED = """async () => {
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const ends = document.getAnimations().filter(each => each.effect.getComputedTiming().endTime !== Infinity);
+    await Promise.all(ends.map(each => each.finished.catch(() => {})));
+}"""
+"""Waits until colours have stopped changing: a button on its way from light to dark has the contrast of neither."""
+
+
 def serious_faults(page: Page, axe: str) -> list[str]:
     """Return what axe-core finds serious or critical on the open page, one line each."""
+    page.evaluate(SETTLED)
     page.evaluate(axe)
     found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
