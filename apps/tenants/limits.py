@@ -9,9 +9,10 @@ from django.db import transaction
 
 from apps.accounts.models import User
 from apps.audit.services import Actor, record
-from apps.common.errors import Forbidden, InvalidInput, NotFound
+from apps.common.errors import Forbidden, InvalidInput
 from apps.common.scope import as_system
 from apps.tenants.models import Tenant
+from apps.tenants.services import lock_tenant
 
 GIB = 1024
 
@@ -63,7 +64,7 @@ def set_limits(*, by: User, tenant: Tenant, limits: Mapping[str, object]) -> Ten
     """
     require_operator(by=by)
     with as_system("limits of a tenant"), transaction.atomic():
-        locked = locked_tenant(tenant=tenant)
+        locked = lock_tenant(tenant_id=tenant.id)
         change_limits(tenant=locked, limits=parse_limits(values=limits), by=by.actor)
     return locked
 
@@ -95,14 +96,6 @@ def in_words(*, limits: Mapping[str, int]) -> str:
     kind = {"max_memory_mib": " of memory", "max_disk_gib": " of disk"}
     known = {column: limits[column] for column in LIMITS if column in limits}  # JSON has an order of its own
     return ", ".join(f"{LIMITS[column].words(number)}{kind.get(column, '')}" for column, number in known.items())
-
-
-def locked_tenant(*, tenant: Tenant) -> Tenant:
-    """Return the tenant's row anew, locked: every change of limits and of what is used waits for its turn. Raises NotFound if deleted."""
-    row = Tenant.objects.select_for_update().filter(id=tenant.id, deleted_at=None).first()
-    if row is None:
-        raise NotFound("There is no such organisation (any more).", code="tenant_not_found")
-    return row
 
 
 def change_limits(*, tenant: Tenant, limits: Mapping[str, int], by: Actor, **data: Any) -> None:

@@ -20,9 +20,10 @@ from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput, NotFound
 from apps.common.scope import as_system
 from apps.tenants.context import Access
-from apps.tenants.limits import LIMITS, change_limits, in_words, limits_of, locked_tenant, parse_limits, require_operator
+from apps.tenants.limits import LIMITS, change_limits, in_words, limits_of, parse_limits, require_operator
 from apps.tenants.models import Membership, QuotaRequest, Tenant
 from apps.tenants.roles import Permission, Role
+from apps.tenants.services import lock_tenant
 
 log = structlog.get_logger(__name__)
 LONGEST_TEXT = 1000
@@ -41,7 +42,7 @@ def request_quota(*, access: Access, wanted: Mapping[str, object], reason: str) 
     checked = parse_limits(values=wanted)
     reason = _text(field="reason", value=reason)
     with transaction.atomic():
-        tenant = locked_tenant(tenant=access.tenant)
+        tenant = lock_tenant(tenant_id=access.tenant.id)
         more = _more(tenant=tenant, wanted=checked)
         if tenant.quota_requests.filter(state=QuotaRequest.State.OPEN).exists():
             raise Conflict(
@@ -91,7 +92,7 @@ def decide_quota_request(
         found = QuotaRequest.objects.select_related("tenant").filter(id=request_id).first()
         if found is None:
             raise NotFound("There is no such request.", code="quota_request_not_found")
-        tenant = locked_tenant(tenant=found.tenant)  # before the request's own row, as whoever asks does
+        tenant = lock_tenant(tenant_id=found.tenant_id)  # before the request's own row, as whoever asks does
         row = QuotaRequest.objects.select_for_update().get(id=request_id)
         _refuse_decided(row)
         _close(row, state=QuotaRequest.State.APPROVED if approve else QuotaRequest.State.REFUSED, by=by.actor, answer=answer)

@@ -124,10 +124,11 @@ def test_for_everybody_but_operators_these_pages_do_not_exist(client: Client, ac
     assertNotContains(stranger.get("/t/" + owner.memberships.get().tenant.slug + "/bays/new"), LIST)
 
 
-def test_an_operator_finds_the_clouds_in_the_menu(acme: Cloud) -> None:
+def test_an_operator_finds_the_console_in_the_menu_and_the_clouds_in_it(acme: Cloud) -> None:
     user = make_operator()
     tenant = make_tenant(owner=user)
-    assertContains(signed_in(user).get(f"/t/{tenant.slug}/bays/new"), f'href="{LIST}"')
+    assertContains(signed_in(user).get(f"/t/{tenant.slug}/bays/new"), 'href="/operators/"')
+    assertContains(signed_in(user).get("/operators/"), f'href="{LIST}"')
 
 
 def test_the_list_says_how_each_cloud_is(operator: Client, acme: Cloud) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.contrib.messages.storage.base import BaseStorage
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -35,10 +36,20 @@ def bay_tab(request: HttpRequest, access: Access, bay: str, tab: str) -> HttpRes
         name = _deleted_bay(access, bay) if is_fragment(request) else ""
         if not name:
             raise
-        messages.success(request, _("%s is deleted. Nothing of it is left.") % name)
+        _say_once(request, _("%s is deleted. Nothing of it is left.") % name)
         return HttpResponseClientRedirect(reverse("bays:list", args=[access.tenant.slug]))
     context = bay_context(access=access, bay=found, tab=tab, request=request)
     return render(request, "bays/_live.html" if is_fragment(request) else "bays/bay.html", context)
+
+
+def _say_once(request: HttpRequest, sentence: str) -> None:
+    """Say it on the next page; a page that is slow to come lets the old one ask again, and would have it said twice."""
+    waiting = messages.get_messages(request)
+    said = any(str(message) == sentence for message in waiting)
+    if isinstance(waiting, BaseStorage):
+        waiting.used = False  # looking must not count as having shown them
+    if not said:
+        messages.success(request, sentence)
 
 
 def bay_context(*, access: Access, bay: Bay, tab: str, request: HttpRequest, **extra: Any) -> dict[str, Any]:
