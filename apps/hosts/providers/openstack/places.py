@@ -75,8 +75,12 @@ class Places:
         self._ports.doubt()
 
     def loosen(self, port: Json) -> None:
-        """Take a port back from a server that no longer exists."""
-        self._api.put("network", f"/ports/{port['id']}", {"port": {"device_id": "", "device_owner": ""}})
+        """Take a port back from a server that no longer exists. Raises CloudBusy if the port has gone, too."""
+        try:
+            self._api.put("network", f"/ports/{port['id']}", {"port": {"device_id": "", "device_owner": ""}})
+        except NotThere as error:
+            self._ports.forget(port["id"])
+            raise CloudBusy(f"What was reserved for {port['name']} vanished meanwhile: {error}") from error
         self._ports.note({**port, "device_id": "", "device_owner": ""})
 
     def ports_named(self, owner: Owner, ref: str) -> list[Json]:
