@@ -30,6 +30,9 @@ os.environ.setdefault("CARINA_FAILED_TOKENS_PER_MINUTE", "100000")
 # The whole portal is tested with the durability it has in production; only the tests' own database does without.
 os.environ.pop("CARINA_POSTGRES_OPTIONS", None)
 
+# Once a browser was driven, an event loop of Playwright's stays in the thread of the tests; Django would refuse it the database.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
 # Tests make rows of all tenants; what they ask of the portal by its pages and its API has the asker's own scope.
 begin_system("tests")
 
