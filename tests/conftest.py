@@ -20,18 +20,8 @@ from tests.browser import axe, browser, page
 
 __all__ = ["axe", "browser", "page"]  # fixtures for every test below, one browser for all
 
-# A worker killed by a test is missed after this long; in production it is ten seconds.
-os.environ.setdefault("CARINA_OPERATION_LEASE_SECONDS", "4")
-# Tests are one busy client.
-os.environ.setdefault("CARINA_RATE_ANONYMOUS", "10000/min")
-os.environ.setdefault("CARINA_RATE_USER", "100000/min")
-os.environ.setdefault("CARINA_FAILED_TOKENS_PER_MINUTE", "100000")
-
 # The whole portal is tested with the durability it has in production; only the tests' own database does without.
 os.environ.pop("CARINA_POSTGRES_OPTIONS", None)
-
-# Once a browser was driven, an event loop of Playwright's stays in the thread of the tests; Django would refuse it the database.
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 # Tests make rows of all tenants; what they ask of the portal by its pages and its API has the asker's own scope.
 begin_system("tests")
