@@ -50,6 +50,11 @@ class ApiView(APIView):
         """The API token of the request; None for a browser's session."""
         return self.request.auth if isinstance(self.request.auth, ApiToken) else None
 
+    def require_of_token(self, permission: Permission) -> None:
+        """Raise Forbidden for a token without the scope `permission`, for views inside no tenant; people in a browser have no scopes."""
+        if self.token is not None:
+            access_of(user=self.user, slug=self.token.tenant.slug, token=self.token).require(permission)
+
     def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         """Answer with the header Allow alone."""
         del request, args, kwargs

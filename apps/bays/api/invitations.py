@@ -20,7 +20,6 @@ from apps.common.api.pagination import NewestFirst
 from apps.common.api.parsing import body_of
 from apps.common.errors import InvalidInput
 from apps.tenants.acceptance import accept
-from apps.tenants.context import access_of
 from apps.tenants.invitations import DEFAULT_DAYS, MOST_DAYS, digest_of, invitation_named, invitations_of, invite, resend, revoke
 from apps.tenants.models import Invitation
 from apps.tenants.roles import Permission
@@ -144,8 +143,7 @@ class InvitationAccept(ApiView):
     @idempotent()
     def post(self, request: Request) -> HttpResponseBase:
         """Become a member."""
-        if self.token is not None:
-            access_of(user=self.user, slug=self.token.tenant.slug, token=self.token).require(Permission.TENANT_MANAGE)
+        self.require_of_token(Permission.TENANT_MANAGE)
         body = body_of(request=request)
         refuse_unknown(data=body, allowed=("secret",))
         member = accept(by=self.user, digest=digest_of(secret=parse_text("secret", body.get("secret", ""))))

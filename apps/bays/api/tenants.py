@@ -17,7 +17,6 @@ from apps.common.api.idempotency import idempotent
 from apps.common.api.pagination import NewestFirst
 from apps.common.api.parsing import body_of
 from apps.common.errors import InvalidInput
-from apps.tenants.context import access_of
 from apps.tenants.members import leave_tenant
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
@@ -76,8 +75,7 @@ class TenantList(ApiView):
     @idempotent()
     def post(self, request: Request) -> HttpResponseBase:
         """Create an organisation owned by the asker."""
-        if self.token is not None:
-            access_of(user=self.user, slug=self.token.tenant.slug, token=self.token).require(Permission.TENANT_MANAGE)
+        self.require_of_token(Permission.TENANT_MANAGE)
         body = body_of(request=request)
         refuse_unknown(data=body, allowed=("slug", "name"))
         slug, name = parse_text("slug", body.get("slug", "")), parse_text("name", body.get("name", ""))
