@@ -13,7 +13,7 @@ from apps.tenants.tokens import note_use, usable_tokens
 
 
 def create_application_credential(
-    *, access: Access, name: str, scopes: list[str] | None = None, expires_at: datetime | None = None, made_with: ApiToken | None = None
+    *, access: Access, name: str, scopes: list[str] | None = None, expires_at: datetime | None = None
 ) -> NewToken:
     """Make an application credential for the user of `access`: its id is the row's UUID in hex, its secret the `text`, shown once.
 
@@ -25,7 +25,7 @@ def create_application_credential(
         why_not="application credentials never manage tokens, people or organisations",
     )
     wish = Wish(name=name, kind=ApiToken.Kind.APPLICATION_CREDENTIAL, scopes=scopes or (), expires_at=expires_at)
-    return issue(access=access, bearer=bearer, wish=wish, made_with=made_with)
+    return issue(access=access, bearer=bearer, wish=wish)
 
 
 def authenticate_application_credential(*, id: str, secret: str, address: str | None) -> ApiToken | None:  # noqa: A002 - its name

@@ -19,6 +19,8 @@ class Access:
     tenant: Tenant
     role: Role
     permissions: frozenset[Permission]
+    token: ApiToken | None = None
+    """What was asked with: a token, or an application credential; None for a browser's session and for commands."""
 
     @property
     def actor(self) -> Actor:
@@ -67,4 +69,4 @@ def access_of(*, user: User, slug: str, token: ApiToken | None = None) -> Access
     permissions = membership.permissions
     if token is not None:
         permissions &= {Permission(scope) for scope in token.scopes}
-    return Access(user=user, tenant=tenant, role=Role(membership.role), permissions=permissions)
+    return Access(user=user, tenant=tenant, role=Role(membership.role), permissions=permissions, token=token)

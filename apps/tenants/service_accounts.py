@@ -117,7 +117,6 @@ def create_service_token(
     name: str,
     scopes: list[str] | None = None,
     expires_at: datetime | None = None,
-    made_with: ApiToken | None = None,
 ) -> NewToken:
     """Make a token for a service account: within its role, and within what the asker may.
 
@@ -129,7 +128,7 @@ def create_service_token(
         user=account.user, allowed=PERMISSIONS[role] & access.permissions, why_not=f"the service account's role “{role}” does not have it",
         whose=f" of the service account {account.name}",
     )  # fmt: skip
-    return issue(access=access, bearer=bearer, wish=Wish(name=name, scopes=scopes or (), expires_at=expires_at), made_with=made_with)
+    return issue(access=access, bearer=bearer, wish=Wish(name=name, scopes=scopes or (), expires_at=expires_at))
 
 
 def _check_role(*, access: Access, role: str) -> Role:

@@ -56,13 +56,13 @@ class Wish:
     expires_at: datetime | None = None
 
 
-def issue(*, access: Access, bearer: Bearer, wish: Wish, made_with: ApiToken | None) -> NewToken:
-    """Make a token. `made_with` is the token of the request, which the new one neither outlives nor exceeds; None for a browser's session.
+def issue(*, access: Access, bearer: Bearer, wish: Wish) -> NewToken:
+    """Make a token. Asked for with another token, it neither outlives nor exceeds that one.
 
     Raises Forbidden for a request with an application credential, InvalidInput for a bad name, scope or expiry, LimitReached for too many.
     """
     access.require(Permission.TOKEN_MANAGE)
-    if made_with is not None and made_with.kind != ApiToken.Kind.TOKEN:
+    if access.token is not None and access.token.kind != ApiToken.Kind.TOKEN:
         raise Forbidden("An application credential makes no tokens and no other credentials; sign in, or use an API token.")
     name = _check_name(wish)
     scopes = _check_scopes(access=access, bearer=bearer, scopes=wish.scopes)
@@ -73,7 +73,7 @@ def issue(*, access: Access, bearer: Bearer, wish: Wish, made_with: ApiToken | N
         tenant = Tenant.objects.select_for_update(no_key=True).get(id=access.tenant.id)
         _check_count(tenant=tenant, user=bearer.user)
         moment = now()
-        expires_at = _check_expiry(tenant=tenant, wish=wish, made_with=made_with, moment=moment)
+        expires_at = _check_expiry(tenant=tenant, wish=wish, made_with=access.token, moment=moment)
         row = ApiToken.objects.create(
             tenant=tenant, user=bearer.user, kind=wish.kind, name=name, digest=digest, pepper=pepper, hint=text[-HINT_LENGTH:],
             scopes=scopes, created_at=moment, expires_at=expires_at,

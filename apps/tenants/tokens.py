@@ -19,16 +19,14 @@ from apps.tenants.token_text import digests_of, looks_like_token, newest_pepper
 TOUCH_EVERY = timedelta(minutes=1)
 
 
-def create_token(
-    *, access: Access, name: str, scopes: list[str] | None = None, expires_at: datetime | None = None, made_with: ApiToken | None = None
-) -> NewToken:
+def create_token(*, access: Access, name: str, scopes: list[str] | None = None, expires_at: datetime | None = None) -> NewToken:
     """Make a token for the user of `access` in its tenant; scopes default to all the asker may do, expiry to 90 days.
 
-    `made_with` is the token of the request, None for a browser's session. Raises InvalidInput for unknown scopes, scopes beyond the
-    asker's own permissions, and expiries in the past or too far away; Forbidden and LimitReached as `issue` does.
+    Raises InvalidInput for unknown scopes, scopes beyond the asker's own permissions, and expiries in the past or too far away;
+    Forbidden and LimitReached as `issue` does.
     """
     bearer = Bearer(user=access.user, allowed=access.permissions)
-    return issue(access=access, bearer=bearer, wish=Wish(name=name, scopes=scopes or (), expires_at=expires_at), made_with=made_with)
+    return issue(access=access, bearer=bearer, wish=Wish(name=name, scopes=scopes or (), expires_at=expires_at))
 
 
 def revoke_token(*, access: Access, token_id: str) -> None:

@@ -43,6 +43,6 @@ class CredentialList(TokenView):
     @idempotent(keeps_answer=False)
     def post(self, request: Request, **_: str) -> HttpResponseBase:
         """Make an application credential for the asker in this tenant."""
-        made = create_application_credential(access=self.access, **wish_of(request=request), made_with=self.token)
+        made = create_application_credential(access=self.access, **wish_of(request=request))
         location = f"/api/v1/tenants/{self.access.tenant.slug}/tokens/{made.row.id}"
         return Response(NewCredentialSerializer(made.row, context={"text": made.text}).data, status=201, headers={"Location": location})

@@ -162,6 +162,6 @@ class ServiceAccountTokens(ServiceAccountView):
     @idempotent(keeps_answer=False)
     def post(self, request: Request, *, account_id: UUID, **_: str) -> HttpResponseBase:
         """Make a token for the account."""
-        made = create_service_token(access=self.access, account_id=str(account_id), **wish_of(request=request), made_with=self.token)
+        made = create_service_token(access=self.access, account_id=str(account_id), **wish_of(request=request))
         headers = {"Location": f"{self._home}/tokens/{made.row.id}"}
         return Response(NewTokenSerializer(made.row, context={"text": made.text}).data, status=201, headers=headers)

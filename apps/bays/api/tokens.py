@@ -64,7 +64,7 @@ class TokenList(TokenView):
     @idempotent(keeps_answer=False)
     def post(self, request: Request, **_: str) -> HttpResponseBase:
         """Make a token for the asker in this tenant."""
-        made = create_token(access=self.access, **wish_of(request=request), made_with=self.token)
+        made = create_token(access=self.access, **wish_of(request=request))
         location = f"/api/v1/tenants/{self.access.tenant.slug}/tokens/{made.row.id}"
         return Response(NewTokenSerializer(made.row, context={"text": made.text}).data, status=201, headers={"Location": location})
 
