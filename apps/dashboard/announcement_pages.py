@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.accounts.models import User
 from apps.common.clock import now
-from apps.common.errors import CarinaError, NotFound
+from apps.common.pages import refusals_at
 from apps.dashboard.announcements import announce, dismiss, every_announcement, withdraw
 from apps.dashboard.forms import AnnouncementForm
 from apps.dashboard.gate import operator_of, operator_page
@@ -28,21 +28,16 @@ def announcements(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, AnnouncementForm())
     form = AnnouncementForm(request.POST)
-    if not form.is_valid():
-        return _page(request, form)
-    asked = form.cleaned_data
-    try:
-        announce(
-            by=operator_of(request), text=asked["text"], level=asked["level"], cloud=asked["cloud"],
-            starts_at=form.moment("starts_at"), ends_at=form.moment("ends_at"),
-        )  # fmt: skip
-    except NotFound:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, form)
-    messages.success(request, _("It is announced."))
-    return redirect("dashboard:operator-announcements")
+    if form.is_valid():
+        asked = form.cleaned_data
+        with refusals_at(form):
+            announce(
+                by=operator_of(request), text=asked["text"], level=asked["level"], cloud=asked["cloud"],
+                starts_at=form.moment("starts_at"), ends_at=form.moment("ends_at"),
+            )  # fmt: skip
+            messages.success(request, _("It is announced."))
+            return redirect("dashboard:operator-announcements")
+    return _page(request, form)
 
 
 @require_POST

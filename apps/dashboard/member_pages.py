@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.bays.former_members import certificates_held_by, certificates_of_former_members
 from apps.common.clock import now
-from apps.common.errors import CarinaError, Forbidden, NotFound
+from apps.common.pages import refusals_as_messages, refusals_at
 from apps.tenants.context import Access
 from apps.tenants.forms import InviteForm
 from apps.tenants.invitations import invitations_of, invite, resend, revoke
@@ -32,13 +32,8 @@ def members(request: HttpRequest, access: Access) -> HttpResponse:
     form = InviteForm(request.POST, access=access)
     if form.is_valid():
         asked = form.cleaned_data
-        try:
+        with refusals_at(form):
             row = invite(access=access, email=asked["email"], role=asked["role"], days=asked["expires_in_days"])
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
-        else:
             messages.success(request, _("The invitation is on its way to %s.") % row.email)
             return redirect("dashboard:members", tenant=access.tenant.slug)
     return _page(request, access, form=form)
@@ -48,13 +43,8 @@ def members(request: HttpRequest, access: Access) -> HttpResponse:
 @tenant_page
 def member_role(request: HttpRequest, access: Access, member: UUID) -> HttpResponse:
     """Give a member another role."""
-    try:
+    with refusals_as_messages(request):
         changed = change_role(access=access, user_id=member, role=request.POST.get("role", ""))
-    except (Forbidden, NotFound):
-        raise
-    except CarinaError as error:
-        messages.error(request, error.detail)
-    else:
         messages.success(request, _("%(who)s is %(role)s now.") % {"who": changed.user, "role": changed.role})
     return redirect("dashboard:members", tenant=access.tenant.slug)
 
@@ -74,13 +64,8 @@ def member_remove(request: HttpRequest, access: Access, member: UUID) -> HttpRes
             "held": certificates_held_by(access=access, user_id=found.user_id),
         }
         return render(request, "tenants/remove.html", context)
-    try:
+    with refusals_as_messages(request):
         remove_member(access=access, user_id=member)
-    except (Forbidden, NotFound):
-        raise
-    except CarinaError as error:
-        messages.error(request, error.detail)
-    else:
         messages.success(request, _("%s is no longer a member; their tokens are revoked.") % found.user)
     return redirect("dashboard:members", tenant=access.tenant.slug)
 
@@ -89,13 +74,8 @@ def member_remove(request: HttpRequest, access: Access, member: UUID) -> HttpRes
 @tenant_page
 def invitation_resend(request: HttpRequest, access: Access, invitation: UUID) -> HttpResponse:
     """Send an invitation again, with a new link."""
-    try:
+    with refusals_as_messages(request):
         row = resend(access=access, invitation_id=invitation)
-    except (Forbidden, NotFound):
-        raise
-    except CarinaError as error:
-        messages.error(request, error.detail)
-    else:
         messages.success(request, _("A new mail is on its way to %s; the link in the one before is void.") % row.email)
     return redirect("dashboard:members", tenant=access.tenant.slug)
 

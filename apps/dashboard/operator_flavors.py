@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.common.errors import CarinaError, NotFound
+from apps.common.pages import refusals_at
 from apps.dashboard.flavors import change_flavor
 from apps.dashboard.forms import FlavorForm
 from apps.dashboard.gate import operator_of, operator_page
@@ -27,20 +27,15 @@ def flavors(request: HttpRequest) -> HttpResponse:
 def flavor_change(request: HttpRequest, flavor_id: UUID) -> HttpResponse:
     """Change price and offer of one."""
     form = FlavorForm(request.POST, auto_id=f"id_{flavor_id}_%s")
-    if not form.is_valid():
-        return _page(request, changed=flavor_id, form=form)
-    asked = form.cleaned_data
-    try:
-        flavor = change_flavor(
-            by=operator_of(request), flavor_id=flavor_id, price_per_hour=asked["price_per_hour"], enabled=asked["enabled"]
-        )
-    except NotFound:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, changed=flavor_id, form=form)
-    messages.success(request, _("%s is saved. Bays that exist keep their hosts; the price counts from now on.") % flavor.name)
-    return redirect("dashboard:operator-flavors")
+    if form.is_valid():
+        asked = form.cleaned_data
+        with refusals_at(form):
+            flavor = change_flavor(
+                by=operator_of(request), flavor_id=flavor_id, price_per_hour=asked["price_per_hour"], enabled=asked["enabled"]
+            )
+            messages.success(request, _("%s is saved. Bays that exist keep their hosts; the price counts from now on.") % flavor.name)
+            return redirect("dashboard:operator-flavors")
+    return _page(request, changed=flavor_id, form=form)
 
 
 def _page(request: HttpRequest, *, changed: UUID | None = None, form: FlavorForm | None = None) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.common.errors import CarinaError, NotFound
+from apps.common.pages import refusals_at
 from apps.dashboard.forms import DecisionForm
 from apps.dashboard.gate import operator_of, operator_page
 from apps.dashboard.tenant_usage import usage_of, words_of
@@ -32,20 +32,15 @@ def requests(request: HttpRequest) -> HttpResponse:
 def decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Approve or refuse one; whoever asked is told by mail."""
     form = DecisionForm(request.POST, auto_id=f"id_{request_id}_%s")
-    if not form.is_valid():
-        return _page(request, faulty=request_id, form=form)
-    asked = form.cleaned_data
-    try:
-        row = decide_quota_request(
-            by=operator_of(request), request_id=request_id, approve=asked["decision"] == "approve", answer=asked["answer"]
-        )
-    except NotFound:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, faulty=request_id, form=form)
-    messages.success(request, _("It is %(state)s; %(who)s is told by mail.") % {"state": row.state, "who": row.requested_by})
-    return redirect("dashboard:operator-requests")
+    if form.is_valid():
+        asked = form.cleaned_data
+        with refusals_at(form):
+            row = decide_quota_request(
+                by=operator_of(request), request_id=request_id, approve=asked["decision"] == "approve", answer=asked["answer"]
+            )
+            messages.success(request, _("It is %(state)s; %(who)s is told by mail.") % {"state": row.state, "who": row.requested_by})
+            return redirect("dashboard:operator-requests")
+    return _page(request, faulty=request_id, form=form)
 
 
 def _page(request: HttpRequest, *, faulty: UUID | None = None, form: DecisionForm | None = None) -> HttpResponse:

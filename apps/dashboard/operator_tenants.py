@@ -14,7 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.audit.selectors import events_of_tenant
 from apps.bays.models import ALIVE
 from apps.bays.selectors import live_bays
-from apps.common.errors import CarinaError, NotFound
+from apps.common.errors import NotFound
+from apps.common.pages import refusals_at
 from apps.dashboard.forms import LimitsForm, SupportForm
 from apps.dashboard.gate import operator_of, operator_page, searched
 from apps.dashboard.support import end_support_view, running_view, start_support_view
@@ -62,17 +63,12 @@ def limits(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
     """Set the limits of an organisation."""
     row = _get(tenant_id)
     form = LimitsForm(request.POST, tenant=row)
-    if not form.is_valid():
-        return _page(request, row, limits_form=form)
-    try:
-        set_limits(by=operator_of(request), tenant=row, limits=form.changed())
-    except NotFound:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, row, limits_form=form)
-    messages.success(request, _("The limits of %s are saved.") % row.name)
-    return redirect("dashboard:operator-tenant", tenant_id=row.id)
+    if form.is_valid():
+        with refusals_at(form):
+            set_limits(by=operator_of(request), tenant=row, limits=form.changed())
+            messages.success(request, _("The limits of %s are saved.") % row.name)
+            return redirect("dashboard:operator-tenant", tenant_id=row.id)
+    return _page(request, row, limits_form=form)
 
 
 @require_POST
@@ -81,17 +77,12 @@ def support_start(request: HttpRequest, tenant_id: UUID) -> HttpResponse:
     """Open the support view of an organisation and go there."""
     row = _get(tenant_id)
     form = SupportForm(request.POST)
-    if not form.is_valid():
-        return _page(request, row, support_form=form)
-    asked = form.cleaned_data
-    try:
-        view = start_support_view(by=operator_of(request), slug=row.slug, reason=asked["reason"], minutes=asked["minutes"])
-    except NotFound:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, row, support_form=form)
-    return redirect("bays:list", tenant=view.tenant.slug)
+    if form.is_valid():
+        asked = form.cleaned_data
+        with refusals_at(form):
+            view = start_support_view(by=operator_of(request), slug=row.slug, reason=asked["reason"], minutes=asked["minutes"])
+            return redirect("bays:list", tenant=view.tenant.slug)
+    return _page(request, row, support_form=form)
 
 
 @require_POST

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.models import User
 from apps.common.clock import now
-from apps.common.errors import CarinaError, NotFound
+from apps.common.errors import NotFound
+from apps.common.pages import refusals_at
 from apps.dashboard.forms import ReasonForm
 from apps.dashboard.gate import operator_of, operator_page, searched
 from apps.dashboard.people import disable_user, enable_user
@@ -65,17 +66,12 @@ def user_enable(request: HttpRequest, user_id: UUID) -> HttpResponse:
 def _change(request: HttpRequest, user_id: UUID, change: Callable[..., User], done: str) -> HttpResponse:
     row = _get(user_id)
     form = ReasonForm(request.POST)
-    if not form.is_valid():
-        return _page(request, row, form)
-    try:
-        changed = change(by=operator_of(request), user_id=row.id, reason=form.cleaned_data["reason"])
-    except NotFound:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, row, form)
-    messages.success(request, done % changed.email)
-    return redirect("dashboard:operator-user", user_id=row.id)
+    if form.is_valid():
+        with refusals_at(form):
+            changed = change(by=operator_of(request), user_id=row.id, reason=form.cleaned_data["reason"])
+            messages.success(request, done % changed.email)
+            return redirect("dashboard:operator-user", user_id=row.id)
+    return _page(request, row, form)
 
 
 def _get(user_id: UUID) -> User:

@@ -1,6 +1,5 @@
 """An organisation's own page: what it is, its limits and rules, leaving it, deleting it."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -11,8 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.accounts.mfa import has_second_factor
 from apps.bays.usage import usage_after
-from apps.common.errors import CarinaError, Forbidden, NotFound
-from apps.common.pages import DomainForm
+from apps.common.pages import refusals_as_messages, refusals_at
 from apps.tenants.context import Access
 from apps.tenants.forms import ConfirmForm, RenameForm, SecondFactorForm
 from apps.tenants.members import leave_tenant, members_of
@@ -51,10 +49,12 @@ def tenant_rename(request: HttpRequest, access: Access) -> HttpResponse:
     """Give it another name; its name in addresses stays."""
     access.require(Permission.TENANT_MANAGE)
     form = RenameForm(request.POST)
-    if not _done(form, lambda: rename_tenant(access=access, name=form.cleaned_data["name"])):
-        return _page(request, access, rename_form=form)
-    messages.success(request, _("The organisation is now called %s; its addresses stay.") % access.tenant.name)
-    return redirect("dashboard:settings", tenant=access.tenant.slug)
+    if form.is_valid():
+        with refusals_at(form):
+            rename_tenant(access=access, name=form.cleaned_data["name"])
+            messages.success(request, _("The organisation is now called %s; its addresses stay.") % access.tenant.name)
+            return redirect("dashboard:settings", tenant=access.tenant.slug)
+    return _page(request, access, rename_form=form)
 
 
 @require_POST
@@ -63,28 +63,24 @@ def tenant_second_factor(request: HttpRequest, access: Access) -> HttpResponse:
     """Require a second factor of members, or no longer."""
     access.require(Permission.TENANT_MANAGE)
     form = SecondFactorForm(request.POST)
-    if not _done(form, lambda: require_mfa(access=access, required=form.cleaned_data["mfa_required"])):
-        return _page(request, access, mfa_form=form)
-    on = access.tenant.mfa_required
-    messages.success(
-        request, _("From now on only members with a second factor get in.") if on else _("A second factor is not required now.")
-    )
-    return redirect("dashboard:settings", tenant=access.tenant.slug)
+    if form.is_valid():
+        with refusals_at(form):
+            require_mfa(access=access, required=form.cleaned_data["mfa_required"])
+            on = _("From now on only members with a second factor get in.")
+            messages.success(request, on if access.tenant.mfa_required else _("A second factor is not required now."))
+            return redirect("dashboard:settings", tenant=access.tenant.slug)
+    return _page(request, access, mfa_form=form)
 
 
 @require_POST
 @tenant_page
 def tenant_leave(request: HttpRequest, access: Access) -> HttpResponse:
     """Give up one's own membership."""
-    try:
+    with refusals_as_messages(request):
         leave_tenant(access=access)
-    except (Forbidden, NotFound):
-        raise
-    except CarinaError as error:
-        messages.error(request, error.detail)
-        return redirect("dashboard:settings", tenant=access.tenant.slug)
-    messages.success(request, _("You have left %s. Your API tokens for it are revoked.") % access.tenant.name)
-    return redirect("tenants:organisations")
+        messages.success(request, _("You have left %s. Your API tokens for it are revoked.") % access.tenant.name)
+        return redirect("tenants:organisations")
+    return redirect("dashboard:settings", tenant=access.tenant.slug)
 
 
 @require_POST
@@ -93,24 +89,12 @@ def tenant_delete(request: HttpRequest, access: Access) -> HttpResponse:
     """Delete the organisation whose name was typed."""
     access.require(Permission.TENANT_DELETE)
     form = ConfirmForm(request.POST, slug=access.tenant.slug)
-    if not _done(form, lambda: delete_tenant(access=access)):
-        return _page(request, access, delete_form=form)
-    messages.success(request, _("%s is deleted.") % access.tenant.name)
-    return redirect("tenants:organisations")
-
-
-def _done(form: DomainForm, use_case: Callable[[], object]) -> bool:
-    """Tell whether the form is filled in rightly and the use case accepted it; otherwise the form says why not."""
-    if not form.is_valid():
-        return False
-    try:
-        use_case()
-    except (Forbidden, NotFound):
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return False
-    return True
+    if form.is_valid():
+        with refusals_at(form):
+            delete_tenant(access=access)
+            messages.success(request, _("%s is deleted.") % access.tenant.name)
+            return redirect("tenants:organisations")
+    return _page(request, access, delete_form=form)
 
 
 def _page(request: HttpRequest, access: Access, **forms: Any) -> HttpResponse:

@@ -5,7 +5,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.common.errors import CarinaError, Forbidden, NotFound
+from apps.common.errors import NotFound
+from apps.common.pages import refusals_at
 from apps.tenants.context import Access
 from apps.tenants.models import ServiceAccount
 from apps.tenants.pages import tenant_page
@@ -36,13 +37,8 @@ def accounts(request: HttpRequest, access: Access) -> HttpResponse:
     roles = roles_to_give(access=access)
     form = ServiceAccountForm(request.POST or None, roles=roles, initial={"role": Role.OPERATOR})
     if request.method == "POST" and form.is_valid():
-        try:
+        with refusals_at(form):
             made = create_service_account(access=access, name=form.cleaned_data["name"], role=form.cleaned_data["role"])
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
-        else:
             messages.success(request, _("The service account is there. Give it a token next."))
             return redirect("tenants:service_account", tenant=access.tenant.slug, account=made.id)
     context = {"access": access, "accounts": rows, "form": form, "tab": "tokens", "part": "accounts"}
@@ -61,14 +57,10 @@ def account(request: HttpRequest, access: Access, account: str) -> HttpResponse:
     new = None
     if form.is_valid():
         asked = form.cleaned_data
-        try:
+        with refusals_at(form):
             new = create_service_token(
                 access=access, account_id=account, name=asked["name"], scopes=asked["scopes"], expires_at=form.expiry()
             )
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
     return _page(request, access, row, new=new, token_form=None if new else form)
 
 
@@ -79,13 +71,8 @@ def account_change(request: HttpRequest, access: Access, account: str) -> HttpRe
     row = find_service_account(access=access, account_id=account)
     form = ServiceAccountForm(request.POST, roles=_roles(access, row), auto_id=CHANGE_IDS)
     if form.is_valid():
-        try:
+        with refusals_at(form):
             change_service_account(access=access, account_id=account, name=form.cleaned_data["name"], role=form.cleaned_data["role"])
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
-        else:
             messages.success(request, _("The service account is changed."))
             return redirect("tenants:service_account", tenant=access.tenant.slug, account=account)
     return _page(request, access, row, change_form=form)

@@ -6,7 +6,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from apps.common.errors import CarinaError, Forbidden
+from apps.common.pages import refusals_at
 from apps.tenants.context import Access
 from apps.tenants.pages import tenant_page
 from apps.tenants.roles import Permission
@@ -28,12 +28,8 @@ def tokens(request: HttpRequest, access: Access) -> HttpResponse:
     new = None
     if form.is_valid():
         asked = form.cleaned_data
-        try:
+        with refusals_at(form):
             new = create_token(access=access, name=asked["name"], scopes=asked["scopes"], expires_at=form.expiry())
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
     return _page(request, access, form=_empty(access) if new else form, new=new)
 
 
@@ -62,13 +58,8 @@ def maximum(request: HttpRequest, access: Access) -> HttpResponse:
     """Set how long tokens may live, and cut those that would live longer."""
     form = MaximumForm(request.POST)
     if form.is_valid():
-        try:
+        with refusals_at(form):
             cut = set_max_token_days(access=access, days=form.cleaned_data["max_token_days"])
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
-        else:
             said = ngettext("%d token was cut to it.", "%d tokens were cut to it.", cut) % cut if cut else ""
             messages.success(request, f"{_('The longest lifetime of tokens is set.')} {said}".strip())
             return redirect("tenants:tokens_everyone", tenant=access.tenant.slug)
@@ -79,10 +70,8 @@ def maximum(request: HttpRequest, access: Access) -> HttpResponse:
 def _reviewed(request: HttpRequest, access: Access) -> MaximumForm:
     form = MaximumForm(request.GET)
     if form.is_valid():
-        try:
+        with refusals_at(form):
             tokens_beyond(access=access, days=form.cleaned_data["max_token_days"])
-        except CarinaError as error:
-            form.blame(error)
     return form
 
 

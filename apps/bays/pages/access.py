@@ -1,6 +1,5 @@
 """Credentials of a bay: the bundle, and certificates for keys that never leave their owner."""
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -9,7 +8,7 @@ from apps.bays.access import authority_pem, issue_bundle, sign_request
 from apps.bays.forms import CertificateForm
 from apps.bays.pages.show import bay_context
 from apps.bays.selectors import get_bay
-from apps.common.errors import CarinaError, Forbidden
+from apps.common.pages import refusals_as_messages, refusals_at
 from apps.tenants.context import Access
 from apps.tenants.pages import tenant_page
 
@@ -19,18 +18,14 @@ from apps.tenants.pages import tenant_page
 def bay_bundle(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Return the credential zip, which exists only in this answer."""
     found = get_bay(access=access, reference=bay)
-    try:
+    with refusals_as_messages(request):
         bundle = issue_bundle(access=access, reference=str(found.id))
-    except Forbidden:
-        raise
-    except CarinaError as error:
-        messages.error(request, error.detail)
-        return redirect("bays:access", tenant=access.tenant.slug, bay=found.name)
-    return HttpResponse(
-        bundle.content,
-        content_type="application/zip",
-        headers={"Content-Disposition": f'attachment; filename="{bundle.file_name}"', "Cache-Control": "no-store"},
-    )
+        return HttpResponse(
+            bundle.content,
+            content_type="application/zip",
+            headers={"Content-Disposition": f'attachment; filename="{bundle.file_name}"', "Cache-Control": "no-store"},
+        )
+    return redirect("bays:access", tenant=access.tenant.slug, bay=found.name)
 
 
 @require_POST
@@ -41,13 +36,8 @@ def bay_certificates(request: HttpRequest, access: Access, bay: str) -> HttpResp
     form = CertificateForm(request.POST)
     if form.is_valid():
         asked = form.cleaned_data
-        try:
+        with refusals_at(form):
             issued = sign_request(access=access, reference=str(found.id), csr_pem=asked["csr"], label=asked["label"])
-        except Forbidden:
-            raise
-        except CarinaError as error:
-            form.blame(error)
-        else:
             context = bay_context(access=access, bay=found, tab="access", request=request, issued_pem=issued.certificate_pem.decode())
             return render(request, "bays/bay.html", context)
     context = bay_context(access=access, bay=found, tab="access", request=request, csr_form=form)

@@ -17,6 +17,7 @@ from apps.bays.selectors import get_bay
 from apps.bays.services import delete_bay, heal_bay, rename_bay, resize_bay, rotate_ca
 from apps.bays.spec import parse_count
 from apps.common.errors import CarinaError
+from apps.common.pages import refusals_as_messages, refusals_at
 from apps.tenants.context import Access
 from apps.tenants.pages import tenant_page
 from apps.tenants.roles import Permission
@@ -69,16 +70,13 @@ def bay_rename(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     access.require(Permission.BAY_CHANGE)
     found = get_bay(access=access, reference=bay)
     form = RenameForm(request.POST)
-    if not form.is_valid():
-        return _settings(request, access, found, rename_form=form)
-    try:
-        renamed = rename_bay(access=access, reference=str(found.id), name=form.cleaned_data["name"])
-    except CarinaError as error:
-        form.blame(error)
-        return _settings(request, access, found, rename_form=form)
-    if renamed.name != found.name:
-        messages.success(request, _("The bay is now called %s. Bundles downloaded before go on working.") % renamed.name)
-    return redirect("bays:settings", tenant=access.tenant.slug, bay=renamed.name)
+    if form.is_valid():
+        with refusals_at(form):
+            renamed = rename_bay(access=access, reference=str(found.id), name=form.cleaned_data["name"])
+            if renamed.name != found.name:
+                messages.success(request, _("The bay is now called %s. Bundles downloaded before go on working.") % renamed.name)
+            return redirect("bays:settings", tenant=access.tenant.slug, bay=renamed.name)
+    return _settings(request, access, found, rename_form=form)
 
 
 @require_POST
@@ -87,10 +85,8 @@ def bay_heal(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     """Make the bay as it shall be again."""
     access.require(Permission.BAY_CHANGE)
     found = get_bay(access=access, reference=bay)
-    try:
+    with refusals_as_messages(request):
         heal_bay(access=access, reference=str(found.id))
-    except CarinaError as error:
-        messages.error(request, error.detail)
     return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
 
 
@@ -100,10 +96,8 @@ def bay_rotate_ca(request: HttpRequest, access: Access, bay: str) -> HttpRespons
     """Replace the bay's certificate authority."""
     access.require(Permission.BAY_CHANGE)
     found = get_bay(access=access, reference=bay)
-    try:
+    with refusals_as_messages(request):
         rotate_ca(access=access, reference=str(found.id))
-    except CarinaError as error:
-        messages.error(request, error.detail)
     return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
 
 
@@ -116,10 +110,8 @@ def bay_delete(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
     form = DeleteForm(request.POST, bay_name=found.name)
     if not form.is_valid():
         return _settings(request, access, found, delete_form=form)
-    try:
+    with refusals_as_messages(request):
         delete_bay(access=access, reference=str(found.id))
-    except CarinaError as error:
-        messages.error(request, error.detail)
     return redirect("bays:overview", tenant=access.tenant.slug, bay=found.name)
 
 

@@ -10,7 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.bays.quota_forms import QuotaForm
 from apps.bays.usage import usage_after
-from apps.common.errors import CarinaError, Forbidden
+from apps.common.errors import CarinaError
+from apps.common.pages import refusals_at
 from apps.tenants.context import Access
 from apps.tenants.limits import in_words
 from apps.tenants.models import QuotaRequest
@@ -36,20 +37,15 @@ def quota(request: HttpRequest, access: Access) -> HttpResponse:
         return _page(request, access, QuotaForm(tenant=access.tenant))
     access.require(Permission.TENANT_MANAGE)
     form = QuotaForm(request.POST, tenant=access.tenant)
-    if not form.is_valid():
-        return _page(request, access, form)
-    try:
-        row = request_quota(access=access, wanted=form.wanted(), reason=form.cleaned_data["reason"])
-    except Forbidden:
-        raise
-    except CarinaError as error:
-        form.blame(error)
-        return _page(request, access, form)
-    if row.state == QuotaRequest.State.APPROVED:
-        messages.success(request, _("Approved: you have %s from now on.") % in_words(limits=row.wanted))
-    else:
-        messages.success(request, _("An operator of this portal decides about it; you get a mail when it is done."))
-    return redirect("bays:quota", tenant=access.tenant.slug)
+    if form.is_valid():
+        with refusals_at(form):
+            row = request_quota(access=access, wanted=form.wanted(), reason=form.cleaned_data["reason"])
+            if row.state == QuotaRequest.State.APPROVED:
+                messages.success(request, _("Approved: you have %s from now on.") % in_words(limits=row.wanted))
+            else:
+                messages.success(request, _("An operator of this portal decides about it; you get a mail when it is done."))
+            return redirect("bays:quota", tenant=access.tenant.slug)
+    return _page(request, access, form)
 
 
 @require_POST
