@@ -7,10 +7,14 @@ import subprocess
 import time
 import uuid
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+
+PATIENCE_SECONDS = 300.0
+AGAIN_SECONDS = 3.0
 
 
 class PortalClient:
@@ -23,6 +27,8 @@ class PortalClient:
             timeout=httpx.Timeout(60),
             follow_redirects=False,
         )
+        self.put_off = 0
+        """How often the portal said 503: ask again later."""
 
     def __enter__(self) -> Self:
         return self
@@ -33,7 +39,7 @@ class PortalClient:
     def create(self, *, name: str, node_count: int, flavor: str = "c1.small", **more: Any) -> dict[str, Any]:
         """Ask for a Swarm bay and return it."""
         body = {"name": name, "coe": "swarm", "flavor": flavor, "node_count": node_count, **more}
-        return self._json(self.http.post("bays", json=body, headers={"Idempotency-Key": uuid.uuid4().hex}))
+        return self._json(self._patiently(lambda: self.http.post("bays", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})))
 
     def get(self, name: str) -> dict[str, Any]:
         """Return the bay as it is now."""
@@ -45,7 +51,7 @@ class PortalClient:
 
     def resize(self, name: str, node_count: int) -> dict[str, Any]:
         """Ask for another number of hosts."""
-        return self._json(self.http.patch(f"bays/{name}", json={"node_count": node_count}))
+        return self._json(self._patiently(lambda: self.http.patch(f"bays/{name}", json={"node_count": node_count})))
 
     def delete(self, name: str) -> None:
         """Ask for the bay to be deleted."""
@@ -76,6 +82,14 @@ class PortalClient:
         """Download the zip and unzip it; return a docker client that has nothing else."""
         answer = self.http.post(f"bays/{name}/bundle", json={}).raise_for_status()
         return unzip(content=answer.content, into=into)
+
+    def _patiently(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """Ask again while the portal says that something does not answer now, as clients do after a 503."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (answer := ask()).status_code == httpx.codes.SERVICE_UNAVAILABLE and time.monotonic() < deadline:
+            self.put_off += 1
+            time.sleep(AGAIN_SECONDS)
+        return answer
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
         if answer.is_error:

@@ -58,6 +58,7 @@ class Score:
     delete_seconds: list[float] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
     kills: int = 0
+    put_off: int = 0
     before_sweep: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
     sweeps: int = 0
@@ -82,7 +83,7 @@ class Score:
             f"cycles {self.kinds.total()} of {self.asked} ({', '.join(f'{kind} {number}' for kind, number in sorted(self.kinds.items()))})",
             f"hosts asked for {self.hosts}, at most {self.most} servers at once, {self.seconds:.0f} s",
             f"calls to the cloud {self.calls}, broken {sum(self.faults.values())}: {_kinds(self.faults)}",
-            f"worker killed {self.kills} times",
+            f"worker killed {self.kills} times; requests put off because the cloud did not answer: {self.put_off}",
             f"create {_median(self.create_seconds)}, delete {_median(self.delete_seconds)}",
             f"looks from outside {self.looks}; hosts that ran twice: {len(self.twice)} {self.twice or ''}",
             f"bays stuck {len(self.stuck)}, operations unfinished {len(self.unfinished)}, strays {len(self.strays)}",
@@ -126,6 +127,7 @@ class Lives:
             self._stop.set()
             trouble.join()
             for client in asking:
+                self.score.put_off += client.put_off
                 client.http.close()
         self.score.faults = self._proxy.injected()
         self.score.calls = sum(number for number, _ in self._proxy.counts().values())

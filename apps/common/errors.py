@@ -73,6 +73,15 @@ class NoRoom(CarinaError):
     title = "No room"
 
 
+class CloudSilent(NoRoom):
+    """The clouds that could have room for it do not answer now; `retry_after` is in seconds."""
+
+    status = 503
+    code = "cloud_unreachable"
+    title = "The cloud does not answer"
+    retry_after = 30
+
+
 class PreconditionFailed(CarinaError):
     """If-Match named an older state."""
 

@@ -116,7 +116,7 @@ def sync_cloud(*, cloud: Cloud) -> bool:
     """
     asked_at = now()
     try:
-        facts = provider_of(cloud=cloud).discover()
+        facts = _discover(provider_of(cloud=cloud))
     except (ProviderError, vault.VaultError) as error:
         code = error.code if isinstance(error, ProviderError) else CloudCredentialsRejected.code
         log.warning("cloud_not_synced", cloud=cloud.name, code=code, error=str(error))
@@ -129,6 +129,17 @@ def sync_cloud(*, cloud: Cloud) -> bool:
         return False
     record_facts(cloud=cloud, facts=facts, asked_at=asked_at)
     return True
+
+
+def _discover(provider: Provider) -> CloudFacts:
+    """Look, and once more where that may help: one lost answer must not keep everybody from creating bays until the next look."""
+    try:
+        return provider.discover()
+    except ProviderError as error:
+        if not error.transient:
+            raise
+        log.info("cloud_asked_again", code=error.code, error=str(error))
+        return provider.discover()
 
 
 def why_unhealthy(error: Exception) -> str:

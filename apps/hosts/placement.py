@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Prefetch
 
-from apps.common.errors import InvalidInput, NoRoom
+from apps.common.errors import CloudSilent, InvalidInput, NoRoom
 from apps.hosts.contracts import HostKind, HostSize
 from apps.hosts.extra_specs import unmet_specs
 from apps.hosts.matching import fitting_cloud_flavors, why_no_cloud_flavor
@@ -66,7 +66,8 @@ def offer(*, flavor: Flavor, cloud: Cloud, promised: Sequence[Promise], needs: N
     rooms = {each.id: _room(flavor, each, mine) for each in fitting}
     best = max(fitting, key=lambda each: rooms[each.id])
     if not cloud.healthy:
-        reason = f"The cloud {cloud.title} does not answer: {cloud.health_message}"
+        # Why is for operators, on the cloud's page: what a cloud says of itself may name addresses inside.
+        reason = f"The cloud {cloud.title} does not answer at the moment; bays can be created there once it does."
         return Offer(flavor=flavor, cloud=cloud, aggregate=best, room=0, reason=reason)
     allowed = _room_in_quota(flavor, cloud, mine)
     room = min(rooms[best.id], allowed)
@@ -98,7 +99,8 @@ def choose(
 ) -> Offer:
     """Return where `count` new hosts go: `cloud_name`, or if that is empty the default cloud, or any other that has room.
 
-    Raises InvalidInput for an unknown cloud or a flavor it can never give, NoRoom when only room is lacking.
+    Raises InvalidInput for an unknown cloud or a flavor it can never give, NoRoom when only room is lacking, CloudSilent when no cloud
+    that could have room answers.
     """
     clouds = usable_clouds()
     if not clouds:
@@ -117,7 +119,10 @@ def choose(
     for item in possible:
         if item.room >= count:
             return item
-    best = max(possible, key=lambda item: item.room)
+    answering = [item for item in possible if item.cloud.healthy]
+    if not answering:
+        raise CloudSilent(possible[0].reason)
+    best = max(answering, key=lambda item: item.room)
     raise NoRoom(
         f"There is room for {best.room} more {'host' if best.room == 1 else 'hosts'} of flavor {flavor.name}, not for {count}; "
         "choose a smaller flavor or fewer hosts.",

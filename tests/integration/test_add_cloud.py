@@ -151,6 +151,20 @@ def test_a_cloud_that_does_not_answer_is_stored_with_the_reason(clouds_yaml: Pat
     assert Cloud.objects.get().health_message == "Keystone answered 503."
 
 
+def test_one_lost_answer_is_no_silence(clouds_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_openstack(clouds_yaml)
+    lost = [CloudUnreachable("Neutron timed out.")]
+
+    def discover(_: Stand) -> CloudFacts:
+        if lost:
+            raise lost.pop()
+        return FOUND
+
+    monkeypatch.setattr(Stand, "discover", discover)
+    assert sync_cloud(cloud=Cloud.objects.get()) is True
+    assert (Cloud.objects.get().healthy, lost) == (True, [])
+
+
 def test_a_rejected_credential_is_said_as_such_and_what_was_known_is_kept(clouds_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_openstack(clouds_yaml)
     monkeypatch.setattr(Stand, "error", CloudCredentialsRejected("401: The request you have made requires authentication."))

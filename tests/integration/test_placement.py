@@ -7,7 +7,7 @@ import pytest
 from apps.bays.models import Host
 from apps.bays.selectors import promised_hosts
 from apps.common.clock import now
-from apps.common.errors import InvalidInput, NoRoom
+from apps.common.errors import CloudSilent, InvalidInput, NoRoom
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Aggregate, Cloud, Flavor
 from apps.hosts.placement import Promise, choose, offer, offers, usable_clouds
@@ -66,9 +66,18 @@ def test_a_cloud_that_does_not_answer_has_no_room_and_the_reason_is_said() -> No
     cloud, flavor = make_cloud(), make_flavor()
     Cloud.objects.filter(id=cloud.id).update(healthy=False, health_message="connection refused")
     found = offer(flavor=flavor, cloud=usable_clouds()[0], promised=NOTHING)
-    assert (found.room, found.reason) == (0, "The cloud Local does not answer: connection refused")
-    with pytest.raises(NoRoom):
+    assert (found.room, found.reason) == (0, "The cloud Local does not answer at the moment; bays can be created there once it does.")
+    with pytest.raises(CloudSilent, match="does not answer at the moment"):
         place(flavor, 1)
+
+
+def test_beside_a_cloud_that_does_not_answer_the_room_of_the_others_is_told() -> None:
+    silent, flavor = make_cloud(), make_flavor()
+    make_cloud("second", free=20)
+    Cloud.objects.filter(id=silent.id).update(healthy=False, health_message="connection refused")
+    with pytest.raises(NoRoom, match="room for 20 more") as refusal:
+        place(flavor, 1000)
+    assert refusal.value.code == "no_capacity"
 
 
 def test_a_kind_a_cloud_cannot_give_is_refused_with_the_clouds_reason() -> None:

@@ -133,5 +133,11 @@ PROBLEMS: dict[str, Problem] = {
     ),
     **_table(429, {"too_many_requests": "Too many requests; the header Retry-After says when the next one is possible."}),
     **_table(500, {"internal": "A mistake in Carina itself; name the request_id to the operator."}),
-    **_table(503, {"unavailable": "Something the portal needs does not answer; send the same request again after Retry-After."}),
+    **_table(
+        503,
+        {
+            "unavailable": "Something the portal needs does not answer; send the same request again after Retry-After.",
+            "cloud_unreachable": "The cloud the hosts would come from does not answer; send the same request again after Retry-After.",
+        },
+    ),
 }
