@@ -3,10 +3,21 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from keystoneauth1 import loading
 
-from apps.hosts.providers.openstack.clouds_yaml import PEM, CloudsYamlRefused, read_clouds_file, read_clouds_text, settings_and_secrets
+from apps.hosts.providers.base import CloudAccess
+from apps.hosts.providers.openstack.clouds_yaml import (
+    PEM,
+    CloudsYamlRefused,
+    read_clouds_file,
+    read_clouds_text,
+    secret_options,
+    settings_and_secrets,
+)
+from apps.hosts.providers.openstack.session import DISCOVERY, connect
 
 PASSWORD_ENTRY = """
 clouds:
@@ -24,6 +35,7 @@ clouds:
     regions: [north, {name: south, values: {interface: internal}}]
   wrong: 3
 """
+PASSWORD = {"auth_url": "https://keystone.example/v3", "username": "alice", "user_domain_name": "Default", "password": "s3cret"}
 SECRETLESS = """
 clouds:
   acme:
@@ -162,3 +174,48 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "clouds.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CloudsYamlRefused, match="is not text"):
         read_clouds_file(path=tmp_path / "clouds.yaml", entry="acme")
+
+
+LOADERS: dict[str, loading.BaseLoader[Any]] = loading.get_available_plugin_loaders()
+PLAIN = {
+    "auth_url": "https://keystone.example/v3",
+    "endpoint": "https://nova.example",
+    "access_token_endpoint": "https://sso.example/token",
+    "application_credential_id": "abc",
+    "client_id": "portal",
+    "device_authorization_endpoint": "https://sso.example/device",
+    "username": "alice",
+    "user_domain_name": "Default",
+}
+"""What ways to sign in ask for without marking it as required."""
+
+
+@pytest.mark.parametrize("auth_type", sorted(name for name, loader in LOADERS.items() if any(each.secret for each in loader.get_options())))
+def test_what_a_way_to_sign_in_marks_as_secret_is_kept_for_the_vault_and_used_again(auth_type: str) -> None:
+    options = LOADERS[auth_type].get_options()
+    hidden = {each.dest: f"s3cret-{each.dest}" for each in options if each.secret}
+    auth = {each.dest: PLAIN.get(each.dest, "some") for each in options if each.required or each.dest in PLAIN} | hidden
+    (found,) = read_clouds_text(text=json.dumps({"clouds": {"acme": {"auth_type": auth_type, "auth": auth}}}))
+    settings, secrets = settings_and_secrets(entry=found, discovery=found)
+    assert hidden.items() <= secrets.items()
+    assert "s3cret" not in json.dumps(settings) + repr(found)
+    access = CloudAccess(name="lab", installation="c0de", settings=settings, secrets=secrets)
+    for prefix in ("", DISCOVERY):
+        connection = connect(access, prefix=prefix)
+        assert connection.config.get_auth_args().items() >= auth.items()
+        connection.close()
+
+
+def test_a_second_factor_is_as_secret_as_the_first() -> None:
+    auth = {**PASSWORD, "auth_methods": ["v3password", "v3totp"], "passcode": "s3cret-2"}
+    (found,) = read_clouds_text(text=json.dumps({"clouds": {"acme": {"auth_type": "v3multifactor", "auth": auth}}}))
+    assert found.secrets == {"password": "s3cret", "passcode": "s3cret-2"}
+
+
+def test_no_secret_is_called_like_one_of_the_credential_that_only_looks() -> None:
+    assert not [name for name in secret_options() if name.startswith(DISCOVERY)]
+
+
+def test_an_option_that_the_way_to_sign_in_does_not_know_is_refused() -> None:
+    text = json.dumps({"clouds": {"acme": {"auth": {**PASSWORD, "pasword_typo": "x"}}}})
+    assert "pasword_typo" in refusal(text)

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def _load(*, source: str, beside: Sequence[Path], entry: str, regions: Sequence[
             )
     except RequestException as error:
         raise CloudsYamlRefused(f"{subject} has a profile that must be fetched, which failed: {_one_line(error)}.") from None
-    except (SDKException, ClientException, ConfigurationWarning, ValueError, yaml.YAMLError) as error:
+    except (SDKException, ClientException, ConfigurationWarning, TypeError, ValueError, yaml.YAMLError) as error:  # all mean the entry
         raise CloudsYamlRefused(f"{subject} cannot be used: {_one_line(error)}.") from None
 
 
@@ -140,9 +141,7 @@ def _entry(*, region: CloudRegion, subject: str, folder: Path | None) -> RegionE
         raise CloudsYamlRefused(f"{subject} has no auth.auth_url: write the address of its Keystone there.")
     if config.get("cert") or config.get("key"):
         raise CloudsYamlRefused(f"{subject} wants a client certificate for TLS (cert, key): this portal cannot use one.")
-    secret_names = _secret_options(str(config.get("auth_type") or "password"))
-    secrets = {key: str(value) for key, value in auth.items() if key in secret_names or SECRET_NAME.search(key)}
-    secrets = {key: value for key, value in secrets.items() if not key.endswith(("_id", "_name"))}
+    secrets = {key: str(value) for key, value in auth.items() if _is_secret(key)}
     if not secrets and config.get("auth_type") != "none":
         raise CloudsYamlRefused(
             f"{subject} has no secret to sign in with: write auth.password or auth.application_credential_secret "
@@ -154,9 +153,15 @@ def _entry(*, region: CloudRegion, subject: str, folder: Path | None) -> RegionE
     return RegionEntry(region=region.region_name or "", config=plain, secrets=secrets, cacert_pem=cacert)
 
 
-def _secret_options(auth_type: str) -> set[str]:
-    options = loading.get_plugin_loader(auth_type).get_options()
-    return {option.dest for option in options if option.secret}
+def _is_secret(key: str) -> bool:
+    return key in secret_options() or (SECRET_NAME.search(key) is not None and not key.endswith(("_id", "_name")))
+
+
+@cache
+def secret_options() -> frozenset[str]:
+    """Return what any installed way to sign in marks as secret: of all of them, as v3multifactor is made of others."""
+    loaders: Mapping[str, loading.BaseLoader[Any]] = loading.get_available_plugin_loaders()
+    return frozenset(option.dest for loader in loaders.values() for option in loader.get_options() if option.secret)
 
 
 def _certificate(value: str, *, subject: str, folder: Path | None) -> str:

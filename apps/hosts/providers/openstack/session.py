@@ -47,9 +47,6 @@ AT_ONCE = 16
 CONNECTIONS = AT_ONCE
 BROKEN = frozenset({500, 502, 503, 504})
 TOO_MANY = 429
-SECRETS_OF_AUTH = frozenset(
-    {"password", "application_credential_secret", "token", "passcode", "client_secret", "access_token", "consumer_secret", "access_secret"}
-)
 MADE_BY_POST = re.compile(r"/(v3/)?auth/tokens/?$|/v2\.0/tokens/?$")
 UUIDS = re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b")
 
@@ -61,12 +58,11 @@ def connect(access: CloudAccess, *, prefix: str = "") -> Connection:
 
     `settings["config"]` is a clouds.yaml entry as JSON without its secrets, `settings["cacert_pem"]` the authority of its
     certificates, `settings["timeout"]` the seconds an answer may take; secrets (password, application_credential_secret, token …)
-    go into its `auth`. With a `prefix` such as "discovery_" the config and the secrets of that name are used instead.
+    go into its `auth`. With the `prefix` “discovery_” the config and the secrets whose names begin so are used instead.
     Raises CloudRefused for settings that make no sense and CloudCredentialsRejected for credentials that are incomplete.
     """
     config = _config_of(access, prefix=prefix)
-    secrets = {name.removeprefix(prefix): secret for name, secret in access.secrets.items() if name.startswith(prefix)}
-    config["auth"] = {**config.get("auth", {}), **{name: secret for name, secret in secrets.items() if name in SECRETS_OF_AUTH}}
+    config["auth"] = {**config.get("auth", {}), **_secrets_of(access, prefix=prefix)}
     transport = Transport(
         authorities=access.settings.get(f"{prefix}cacert_pem", "") or access.settings.get("cacert_pem", ""),
         seconds=_seconds(access.settings.get("timeout", "")),
@@ -256,6 +252,12 @@ def _config_of(access: CloudAccess, *, prefix: str) -> dict[str, Any]:
         raise CloudRefused(f"The setting {prefix}config of the cloud {access.name} is not an entry of a clouds.yaml.")
     # The transport is told its authorities, and files of the machine the entry was written on are not here.
     return {name: value for name, value in config.items() if name not in {"cacert", "cert", "key", "api_timeout"}}
+
+
+def _secrets_of(access: CloudAccess, *, prefix: str) -> dict[str, str]:
+    """Return all that was kept apart from this credential's `auth`, under the names it had there."""
+    mine = {name: secret for name, secret in access.secrets.items() if name.startswith(DISCOVERY) == (prefix == DISCOVERY)}
+    return {name.removeprefix(prefix): secret for name, secret in mine.items()}
 
 
 def _seconds(text: str) -> float:
