@@ -25,7 +25,7 @@ from apps.common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from apps.common.scope import as_system
 from apps.dashboard.gate import require_operator
 from apps.dashboard.models import SupportView
-from apps.tenants.context import Access
+from apps.tenants.context import Access, require_second_factor
 from apps.tenants.models import Tenant
 from apps.tenants.roles import PERMISSIONS, Permission, Role
 
@@ -59,7 +59,8 @@ def start_support_view(*, by: User, slug: str, reason: str, minutes: int) -> Sup
     """Open the support view of a tenant for `minutes` (at most 60), tell its owners by mail, and return it.
 
     Raises NotFound for those who are no operators and for unknown tenants, InvalidInput without a reason, Conflict for members of the
-    tenant and while another view is open, Unavailable where the owners cannot be told.
+    tenant and while another view is open, Forbidden without the second factor the tenant asks for, Unavailable where the owners cannot
+    be told.
     """
     require_operator(by=by)
     reason = " ".join(reason.split())
@@ -142,6 +143,7 @@ def _open(by: User, slug: str, reason: str, length: timedelta) -> SupportView:
         raise NotFound(f"There is no organisation “{slug[:60]}”.", code="tenant_not_found")
     if tenant.memberships.filter(user=by).exists():
         raise Conflict(f"You are a member of {tenant.name}: open it as one.", code="already_member")
+    require_second_factor(user=by, tenant=tenant)
     User.objects.select_for_update().get(pk=by.pk)  # two requests at once must not both find no open view
     if (other := _open_views().filter(operator=by).first()) is not None:
         raise Conflict(f"You have a support view of {other.tenant.name} open; end it first.", code="support_view_open")

@@ -56,17 +56,23 @@ def access_of(*, user: User, slug: str, token: ApiToken | None = None) -> Access
     if membership is None and token is None:
         for admit in guests:
             if (guest := admit(user, slug)) is not None:
+                require_second_factor(user=user, tenant=guest.tenant)
                 return guest
     if membership is None or (token is not None and token.tenant_id != membership.tenant_id):
         raise NotFound(f"There is no organisation “{slug}” that you belong to.", code="tenant_not_found")
     tenant = membership.tenant
-    if tenant.mfa_required and not user.is_service and not has_second_factor(user=user):
-        raise Forbidden(
-            f"{tenant.name} asks its members to sign in with a second factor and you have none: "
-            "set up an authenticator app or a passkey under “Your account”, at /account/2fa/.",
-            code="mfa_required",
-        )
+    require_second_factor(user=user, tenant=tenant)
     permissions = membership.permissions
     if token is not None:
         permissions &= {Permission(scope) for scope in token.scopes}
     return Access(user=user, tenant=tenant, role=Role(membership.role), permissions=permissions, token=token)
+
+
+def require_second_factor(*, user: User, tenant: Tenant) -> None:
+    """Raise Forbidden for people without a second factor where the tenant asks for one."""
+    if tenant.mfa_required and not user.is_service and not has_second_factor(user=user):
+        raise Forbidden(
+            f"{tenant.name} lets only people with a second factor in and you have none: "
+            "set up an authenticator app or a passkey under “Your account”, at /account/2fa/.",
+            code="mfa_required",
+        )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core import mail
 from django.core.mail.backends import locmem
 from django.db import IntegrityError, transaction
@@ -102,6 +103,21 @@ def test_it_is_opened_from_the_console_and_told_to_the_owners_and_the_audit_log(
     event = AuditEvent.objects.get(action="support.started")
     assert WHY in event.sentence
     assert event.data["reason"] == WHY
+
+
+def test_an_operator_without_a_second_factor_does_not_see_an_organisation_that_asks_for_one(operator: User, tenant: Tenant) -> None:
+    view = start_support_view(by=operator, slug="crew", reason=WHY, minutes=30)
+    Tenant.objects.filter(id=tenant.id).update(mfa_required=True)
+    with pytest.raises(Forbidden, match="second factor"):
+        access_of(user=operator, slug="crew")
+    assert signed_in(operator).get(BAYS).status_code == 403
+    end_support_view(of=operator)
+    with pytest.raises(Forbidden, match="second factor"):
+        start_support_view(by=operator, slug="crew", reason=WHY, minutes=30)
+    assert list(SupportView.objects.all()) == [view]
+    Authenticator.objects.create(user=operator, type=Authenticator.Type.TOTP, data={})
+    start_support_view(by=operator, slug="crew", reason=WHY, minutes=30)
+    assert signed_in(operator).get(BAYS).status_code == 200
 
 
 def owner_of_first(tenant: Tenant) -> str:
