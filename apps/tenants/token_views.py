@@ -90,7 +90,8 @@ def _everyone(request: HttpRequest, access: Access, *, form: MaximumForm | None)
     reviewed = form is not None and form.is_bound and not form.errors
     days = shown.cleaned_data["max_token_days"] if reviewed else None
     context = {
-        "access": access, "tokens": tokens_of_everyone(access=access), "tab": "tokens", "part": "everyone", "form": shown,
+        "access": access, "tokens": tokens_of_everyone(access=access), "tab": "tokens", "part": "everyone", "back_to": "everyone",
+        "form": shown,
         "longest": longest_days(tenant=access.tenant), "reviewed": reviewed, "days": days,
         "beyond": tokens_beyond(access=access, days=days) if reviewed else 0,
     }  # fmt: skip

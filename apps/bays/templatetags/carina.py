@@ -106,6 +106,22 @@ def status(thing: Bay | Host) -> dict[str, Look]:
     return {"look": look_of_bay(bay=thing) if isinstance(thing, Bay) else look_of_host(host=thing)}
 
 
+@register.inclusion_tag("ui/post_button.html")
+def post_button(
+    action: str, label: str, *, style: str = "", icon: str = "", name: str = "", about: str = "", form_class: str = "", **hidden: Any
+) -> dict[str, Any]:
+    """Show a form of one button that posts to `action`, with `hidden` fields, of which those without a value are left out.
+
+    Where several buttons have one label, `name` is what each is called aloud instead, or `about` what is said behind the label.
+    """
+    if not action:  # `{% url … as action %}` is silent about a page that is not there, and the form would post to where it stands
+        raise ValueError(f"The button “{label}” has no address to post to.")
+    return {
+        "action": action, "label": label, "style": style, "sign": icon, "name": name, "about": about, "form_class": form_class,
+        "hidden": {key: value for key, value in hidden.items() if value is not None and value != ""},
+    }  # fmt: skip
+
+
 @register.inclusion_tag("ui/field.html")
 def field(bound: BoundField, hint: str = "", label: str = "", autofocus: str = "") -> dict[str, Any]:
     """Show a form field with its label, hint and errors, tied together for screen readers."""
