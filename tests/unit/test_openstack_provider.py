@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -45,6 +46,7 @@ from apps.hosts.providers.openstack.errors import (
 )
 from apps.hosts.providers.openstack.naming import mark, metadata_owner, owner_in
 from apps.hosts.providers.openstack.options import Options
+from apps.hosts.providers.openstack.queries import highest_microversion
 from apps.hosts.providers.openstack.servers import address_of, power_of
 from apps.hosts.providers.openstack.view import View
 
@@ -531,3 +533,14 @@ def test_askers_at_the_same_time_share_one_list_and_its_failure(listed: Listed) 
     assert [type(failure) for failure in failures] == [CloudUnreachable] * 4
     assert listed.asked == 1
     assert ids(view.look()) == {"there"}
+
+
+@pytest.mark.parametrize(("told", "highest"), [((2, 96), (2, 96)), ((2, None), (2, 0))])
+def test_the_newest_version_is_what_nova_says(told: tuple[int, int | None], highest: tuple[int, int]) -> None:
+    assert highest_microversion(Mock(**{"compute.get_endpoint_data.return_value.max_microversion": told})) == highest
+
+
+@pytest.mark.parametrize("data", [None, Mock(max_microversion=None)])
+def test_a_nova_that_names_no_version_did_not_answer(data: object) -> None:
+    with pytest.raises(CloudUnreachable, match="microversions"):
+        highest_microversion(Mock(**{"compute.get_endpoint_data.return_value": data}))

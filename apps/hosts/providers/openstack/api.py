@@ -11,8 +11,9 @@ from openstack.connection import Connection
 from openstack.exceptions import SDKException
 from openstack.proxy import Proxy
 
-from apps.hosts.contracts import CloudRefused, CloudUnreachable
+from apps.hosts.contracts import CloudRefused
 from apps.hosts.providers.openstack.errors import NotThere, error_from_library, error_of, text_of
+from apps.hosts.providers.openstack.queries import highest_microversion
 from apps.hosts.providers.openstack.session import has_volumes
 
 OLDEST_MICROVERSION, BEST_MICROVERSION = (2, 52), (2, 79)
@@ -124,11 +125,7 @@ class Api:
     def _compute_version(self) -> str:
         with self._lock:
             if not self._microversion:
-                data = self.connection.compute.get_endpoint_data()
-                # keystoneauth hides that Nova did not answer the question for its versions: it then knows none.
-                if data is None or data.max_microversion is None:
-                    raise CloudUnreachable("OpenStack's Nova did not say which microversions of its API it has.")
-                offered = tuple(part or 0 for part in data.max_microversion)
+                offered = highest_microversion(self.connection)
                 if offered < OLDEST_MICROVERSION:
                     raise CloudRefused("The cloud's Nova is older than microversion 2.52 (Pike), which brought tags; Carina needs it.")
                 best = min(offered, BEST_MICROVERSION)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from openstack.connection import Connection
 
-from apps.hosts.contracts import AggregateInfo, CloudFacts, CloudRefused, CloudUnreachable, FlavorInfo, HostKind, ImageInfo, QuotaInfo
+from apps.hosts.contracts import AggregateInfo, CloudFacts, CloudRefused, FlavorInfo, HostKind, ImageInfo, QuotaInfo
 from apps.hosts.providers.openstack import inventory
 from apps.hosts.providers.openstack.inventory import Found, Json
-from apps.hosts.providers.openstack.queries import allowed, answer, every
+from apps.hosts.providers.openstack.queries import allowed, answer, every, highest_microversion
 from apps.hosts.providers.openstack.session import has_volumes
 
 OLDEST_MICROVERSION = (2, 61)  # flavors tell their extra specs; Rocky, 2018
@@ -136,11 +136,7 @@ def _resources_of(operator: Connection, uuid: str) -> dict[str, tuple[int, int]]
 
 
 def _version(portal: Connection) -> str:
-    data = portal.compute.get_endpoint_data()
-    # keystoneauth hides that Nova did not answer the question for its versions: it then knows none.
-    if data is None or data.max_microversion is None:
-        raise CloudUnreachable("OpenStack's Nova did not say which microversions of its API it has.")
-    highest = (int(data.max_microversion[0]), int(data.max_microversion[1]))
+    highest = highest_microversion(portal)
     if highest < OLDEST_MICROVERSION:
         raise CloudRefused(
             f"Nova offers version {_dotted(highest)} of its API; {_dotted(OLDEST_MICROVERSION)} (Rocky) is the oldest Carina can use."

@@ -1,11 +1,14 @@
-"""Reading lists and documents of OpenStack's APIs as JSON: all pages of them, and None for what we may not see."""
+"""Reading OpenStack's APIs as JSON: all pages of a list, None for what we may not see, and which versions there are."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.exceptions import EndpointNotFound
+from openstack.connection import Connection
 from openstack.exceptions import raise_from_response
+
+from apps.hosts.contracts import CloudUnreachable
 
 FORBIDDEN, MISSING = 403, 404
 
@@ -52,3 +55,12 @@ def answer(
     raise_from_response(response)
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def highest_microversion(connection: Connection) -> tuple[int, int]:
+    """The newest microversion that Nova offers; raises CloudUnreachable where it does not say."""
+    data = connection.compute.get_endpoint_data()
+    # keystoneauth hides that Nova did not answer the question for its versions: it then knows none.
+    if data is None or data.max_microversion is None:
+        raise CloudUnreachable("OpenStack's Nova did not say which microversions of its API it has.")
+    return int(data.max_microversion[0] or 0), int(data.max_microversion[1] or 0)
