@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from carina_portal.embedded.layout import ROOT
-from tests.e2e.journey import Watch
+from tests.e2e.journey import DESKTOP, SCREENSHOTS, Watch
+
+__all__ = ["QUIET", "SCREENSHOTS", "axe", "browser", "page"]
 
 # Only the portal is visited: whatever a browser would like to fetch for itself is switched off.
 QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SCREENSHOTS = ROOT / "var" / "screenshots"
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +31,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh visitor, at whose end nothing in the browser may have complained."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en")
+    context = browser.new_context(viewport=DESKTOP, locale="en")
     page = context.new_page()
     watch = Watch(page)
     yield page
     context.close()
-    assert not watch.complaints
+    assert not watch.complaints, "\n".join(watch.complaints)
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,20 @@
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
+
+from carina_portal.embedded.layout import ROOT
 
 PASSWORD = "a plank of cedar 42"
 SECONDS = 1000
 BAY_IS_READY_WITHIN = 90 * SECONDS
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+COLOURS: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SCREENSHOTS = ROOT / "var" / "screenshots"
 
 
 def new_address() -> str:
@@ -128,6 +134,32 @@ def serious_faults(page: Page, axe: str) -> list[str]:
         if rule["impact"] in {"serious", "critical"}
         for node in rule["nodes"]
     ]
+
+
+def too_wide(page: Page) -> list[str]:
+    """Return a line if the open page has to be scrolled sideways."""
+    over, width = page.evaluate("[document.documentElement.scrollWidth - innerWidth, innerWidth]")
+    return [f"{page.url} is {over} px wider than the window of {width} px"] if over > 0 else []
+
+
+def take(page: Page, name: str) -> None:
+    """Keep a picture of the whole open page for people to look at."""
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def look_at(page: Page, axe: str, name: str) -> None:
+    """Judge the open page as a machine does and take the pictures that people look at: light and dark, on a desk and on a phone."""
+    faults = []
+    for scheme in COLOURS:
+        page.emulate_media(color_scheme=scheme)
+        for size in (DESKTOP, PHONE):
+            page.set_viewport_size(size)
+            faults += serious_faults(page, axe)
+            faults += too_wide(page)
+            take(page, f"{name}-{scheme}-{size['width']}")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(DESKTOP)
+    assert not faults, "\n".join(faults)
 
 
 def transferred(*, base_url: str, path: str) -> tuple[int, int]:

@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from django.core.cache import cache
 from playwright.sync_api import Browser, Page, expect
 from pytest_django import Settings
-from pytest_django.live_server_helper import LiveServer
 
-from tests.browser import SCREENSHOTS
 from tests.doubles.identity_provider import serving
 from tests.e2e import journey
 from tests.factories import make_cloud, make_flavor
@@ -18,33 +15,6 @@ from tests.people import PASSWORD, fresh_code, make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ANN = "ann@example.com"
-PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _rows_beside_a_browser(django_db_setup: None) -> Iterator[None]:
-    """Playwright runs an event loop in the thread of the tests, in which Django would refuse to ask the database."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _a_portal_with_its_mails_on_a_page(settings: Settings, tmp_path: Path) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
-    settings.MAIL_DIR, settings.EMAIL_BACKEND = tmp_path, "apps.common.mailbox.FolderBackend"
-    cache.clear()
-
-
-@pytest.fixture
-def site(transactional_db: None, _a_portal_with_its_mails_on_a_page: None) -> Iterator[str]:
-    """The address of a portal of this test's own; passkeys need a name there, not a number."""
-    server = LiveServer("localhost")
-    assert server.url.startswith("http://localhost:")
-    yield server.url
-    server.stop()
 
 
 @pytest.fixture
@@ -79,23 +49,6 @@ def confirm(page: Page) -> None:
     page.get_by_role("button", name="Confirm").click()
 
 
-def look(page: Page, name: str, axe: str) -> None:
-    """Check the open page for what hinders people, and keep pictures of it: wide, on a phone, in the dark."""
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")  # colours on their way from light to dark are neither
-    assert journey.serious_faults(page, axe) == []
-    wide = page.viewport_size
-    assert wide
-    page.screenshot(path=SCREENSHOTS / f"account-{name}-desktop.png", full_page=True)
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], f"{name} is wider than a phone"
-    page.screenshot(path=SCREENSHOTS / f"account-{name}-phone.png", full_page=True)
-    page.set_viewport_size(wide)
-    page.emulate_media(color_scheme="dark")
-    assert journey.serious_faults(page, axe) == []
-    page.screenshot(path=SCREENSHOTS / f"account-{name}-dark.png", full_page=True)
-    page.emulate_media(color_scheme="light")
-
-
 def set_up_app(page: Page) -> str:
     """Set up an authenticator app from the open page on; ends on the recovery codes. Returns the secret."""
     secret = page.locator("#totp-secret").inner_text().strip()
@@ -122,32 +75,32 @@ def test_signing_up_by_a_mailed_link_leads_to_the_first_bay(page: Page, site: st
     assert journey.serious_faults(page, axe) == []
     page.goto(f"{site}/account/")
     expect(page.get_by_text("Only a password protects this account")).to_be_visible()
-    look(page, "home", axe)
+    journey.look_at(page, axe, "account-home")
 
 
 def test_an_authenticator_app_is_set_up_and_asked_for_at_the_next_sign_in(page: Page, site: str, axe: str) -> None:
     make_person()
     sign_in(page, site)
     page.goto(f"{site}/account/2fa/")
-    look(page, "two-factor-off", axe)
+    journey.look_at(page, axe, "account-two-factor-off")
     page.goto(f"{site}/account/2fa/totp/activate/")
-    look(page, "confirm", axe)
+    journey.look_at(page, axe, "account-confirm")
     confirm(page)
-    look(page, "app", axe)
+    journey.look_at(page, axe, "account-app")
     image = page.get_by_alt_text(re.compile("QR code"))
     assert image.evaluate("image => image.complete && image.naturalWidth > 0"), "the content policy lets the QR code be seen"
     secret = set_up_app(page)
-    look(page, "recovery-codes", axe)
+    journey.look_at(page, axe, "account-recovery-codes")
     sign_out(page, site)
     cache.clear()
     sign_in(page, site)
     expect(page.get_by_role("heading", name="One more step")).to_be_visible()
-    look(page, "second-step", axe)
+    journey.look_at(page, axe, "account-second-step")
     page.get_by_label("Code").fill(fresh_code(secret))
     page.get_by_role("button", name="Continue").click()
     page.goto(f"{site}/account/2fa/")
     expect(page.get_by_role("link", name="Remove the app")).to_be_visible()
-    look(page, "two-factor-on", axe)
+    journey.look_at(page, axe, "account-two-factor-on")
 
 
 def test_a_passkey_signs_in_without_a_password(page: Page, site: str, axe: str, authenticator: str) -> None:
@@ -155,15 +108,15 @@ def test_a_passkey_signs_in_without_a_password(page: Page, site: str, axe: str, 
     sign_in(page, site)
     page.goto(f"{site}/account/2fa/webauthn/add/")
     confirm(page)
-    look(page, "passkey-new", axe)
+    journey.look_at(page, axe, "account-passkey-new")
     add_passkey(page, site)
     sign_out(page, site)
     page.goto(f"{site}/account/login/?next=/account/2fa/webauthn/")
-    look(page, "sign-in", axe)
+    journey.look_at(page, axe, "account-sign-in")
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.get_by_role("heading", name="Passkeys")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="blue key")).to_contain_text("signs in by itself")
-    look(page, "passkeys", axe)
+    journey.look_at(page, axe, "account-passkeys")
 
 
 def test_a_passkey_is_a_second_step_after_the_password_and_confirms_again(page: Page, site: str, axe: str, authenticator: str) -> None:
@@ -220,7 +173,7 @@ def test_a_recovery_code_lets_in_once(page: Page, site: str, axe: str) -> None:
         expect(page.get_by_role("heading", name=expected)).to_be_visible()
         assert journey.serious_faults(page, axe) == []
     expect(page.get_by_text("This is not right")).to_be_visible()
-    look(page, "second-step-wrong", axe)
+    journey.look_at(page, axe, "account-second-step-wrong")
 
 
 def test_another_session_is_seen_and_signed_out(page: Page, site: str, axe: str, browser: Browser) -> None:
@@ -231,7 +184,7 @@ def test_another_session_is_seen_and_signed_out(page: Page, site: str, axe: str,
     sign_in(other, site)
     page.goto(f"{site}/account/sessions/")
     expect(page.get_by_role("row")).to_have_count(3)
-    look(page, "sessions", axe)
+    journey.look_at(page, axe, "account-sessions")
     page.get_by_role("button", name="Sign out Safari on iPhone").click()
     expect(page.get_by_text("That session is signed out")).to_be_visible()
     other.goto(f"{site}/account/")
@@ -248,7 +201,7 @@ def test_the_address_is_changed_by_a_mailed_link(page: Page, site: str, axe: str
     page.get_by_role("button", name="Change the address").click()
     confirm(page)
     expect(page.get_by_text("Waits for its link")).to_be_visible()
-    look(page, "email", axe)
+    journey.look_at(page, axe, "account-email")
     journey.open_mail(page, "ann@new.example")
     page.locator(".mail-body a").click()
     page.get_by_role("button", name="Yes, confirm").click()
@@ -262,12 +215,12 @@ def test_a_person_of_the_company_comes_in_by_its_provider(page: Page, site: str,
         settings.OIDC_ISSUER, settings.OIDC_NAME = provider.url, "Harbour"
         settings.SOCIALACCOUNT_PROVIDERS = provider.settings()
         page.goto(f"{site}/account/login/?next=/account/")
-        look(page, "sign-in-with-provider", axe)
+        journey.look_at(page, axe, "account-sign-in-with-provider")
         page.get_by_role("button", name="Continue with Harbour").click()
         expect(page.get_by_role("heading", name="Your account")).to_be_visible()
         page.get_by_role("link", name="Connected").first.click()
         expect(page.get_by_role("button", name="Disconnect")).to_be_visible()
-        look(page, "connected", axe)
+        journey.look_at(page, axe, "account-connected")
 
 
 def test_the_provider_does_not_open_an_account_that_is_there_and_says_why(page: Page, site: str, axe: str, settings: Settings) -> None:
@@ -278,16 +231,16 @@ def test_the_provider_does_not_open_an_account_that_is_there_and_says_why(page: 
         page.goto(f"{site}/account/login/")
         page.get_by_role("button", name="Continue with Harbour").click()
         expect(page.get_by_role("heading", name="You have an account already")).to_be_visible()
-        look(page, "provider-address-in-use", axe)
+        journey.look_at(page, axe, "account-provider-address-in-use")
 
 
 def test_the_password_page_and_the_page_of_who_is_switched_off(page: Page, site: str, axe: str) -> None:
     ann = make_person()
     sign_in(page, site)
     page.goto(f"{site}/account/password/change/")
-    look(page, "password", axe)
+    journey.look_at(page, axe, "account-password")
     ann.is_active = False
     ann.save()
     sign_in(page, site)
     expect(page.get_by_role("heading", name="This account is switched off")).to_be_visible()
-    look(page, "switched-off", axe)
+    journey.look_at(page, axe, "account-switched-off")

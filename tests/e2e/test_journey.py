@@ -2,16 +2,15 @@
 
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from carina_portal.embedded.stack import Stack
-from tests.browser import SCREENSHOTS
 from tests.e2e import journey
 
 pytestmark = pytest.mark.live
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 KILOBYTE = 1000
 
 
@@ -102,17 +101,17 @@ def test_choices_of_shell_and_of_light_or_dark_are_remembered_and_copying_says_s
     journey.delete_bay(page, "warm-spica")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_accessible_and_fits_a_phone(portal: Stack, browser: Browser, axe: str, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", journey.COLOURS)
+def test_every_page_is_accessible_and_fits_a_phone(portal: Stack, browser: Browser, axe: str, scheme: Literal["light", "dark"]) -> None:
     """Visits every page, looks at it as a machine does, and takes the screenshots that people look at."""
-    context = browser.new_context(viewport=DESKTOP, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=journey.DESKTOP, color_scheme=scheme)
     page = context.new_page()
-    faults = [*_look_at(page, axe, scheme, _signed_out(portal.base_url))]
+    faults = [*_faults_of(page, axe, scheme, _signed_out(portal.base_url))]
     journey.sign_up(page, portal.base_url, journey.new_address())
     tenant = page.url.removesuffix("/bays/new")
-    faults += _look_at(page, axe, scheme, {"create": page.url, "empty": f"{tenant}/bays/"})
+    faults += _faults_of(page, axe, scheme, {"create": page.url, "empty": f"{tenant}/bays/"})
     journey.create_bay(page, f"bright-{scheme}", 2)
-    faults += _look_at(page, axe, scheme, _signed_in(portal.base_url, tenant, f"bright-{scheme}"))
+    faults += _faults_of(page, axe, scheme, _signed_in(portal.base_url, tenant, f"bright-{scheme}"))
     page.goto(f"{tenant}/bays/bright-{scheme}/")
     journey.delete_bay(page, f"bright-{scheme}")
     context.close()
@@ -141,16 +140,14 @@ def _signed_in(base: str, tenant: str, bay: str) -> dict[str, str]:
     return {"list": f"{tenant}/bays/", "tokens": f"{tenant}/tokens/", "organisation": f"{tenant}/settings/", **bay_pages, **account}
 
 
-def _look_at(page: Page, axe: str, scheme: str, pages: dict[str, str]) -> list[str]:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+def _faults_of(page: Page, axe: str, scheme: str, pages: dict[str, str]) -> list[str]:
     faults = []
     for name, address in pages.items():
-        page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+        page.set_viewport_size(journey.DESKTOP)
         page.goto(address)
         faults += journey.serious_faults(page, axe)
-        page.screenshot(path=SCREENSHOTS / f"{name.partition('?')[0]}-{scheme}-1440.png", full_page=True)
-        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-        if (over := page.evaluate("document.documentElement.scrollWidth - innerWidth")) > 0:
-            faults.append(f"{address} is {over} px wider than a phone")
-        page.screenshot(path=SCREENSHOTS / f"{name.partition('?')[0]}-{scheme}-390.png", full_page=True)
+        journey.take(page, f"{name.partition('?')[0]}-{scheme}-1440")
+        page.set_viewport_size(journey.PHONE)
+        faults += journey.too_wide(page)
+        journey.take(page, f"{name.partition('?')[0]}-{scheme}-390")
     return faults

@@ -1,58 +1,24 @@
 """The operator's console in a real browser: from a search to a support view and back, and every page on a desk, a phone and in the dark."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from django.conf import settings as portal_settings
-from django.core.cache import cache
-from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from pytest_django import Settings
-from pytest_django.live_server_helper import LiveServer
 
 from apps.accounts.models import User
 from apps.common.clock import now
 from apps.dashboard.announcements import announce
 from apps.tenants.models import QuotaRequest, Tenant
 from apps.tenants.roles import Role
-from tests.browser import SCREENSHOTS
 from tests.e2e import journey
 from tests.factories import join, make_bay, make_cloud, make_flavor, make_tenant
 from tests.people import make_person
+from tests.sites import let_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PAGES = ("", "tenants/", "users/", "limits/", "clouds/", "aggregates/", "flavors/", "announcements/", "audit/")
-LOOKS: tuple[tuple[str, int, Any], ...] = (("desktop", 1440, "light"), ("phone", 390, "light"), ("dark", 1440, "dark"))
 TEXT = "Maintenance of the local cloud tonight from 22:00 to 23:00 UTC"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _rows_beside_a_browser(django_db_setup: None) -> Iterator[None]:
-    """Playwright runs an event loop in the thread of the tests, in which Django would refuse to ask the database."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _a_portal_with_its_mails_on_a_page(settings: Settings, tmp_path: Path) -> None:
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
-    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "whitenoise" not in name]
-    settings.MAIL_DIR, settings.EMAIL_BACKEND = tmp_path, "apps.common.mailbox.FolderBackend"
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    cache.clear()
-
-
-@pytest.fixture
-def site(transactional_db: None, _a_portal_with_its_mails_on_a_page: None, settings: Settings) -> Iterator[str]:
-    server = LiveServer("localhost")
-    settings.BASE_URL = server.url  # links in mails lead here
-    yield server.url
-    server.stop()
 
 
 @pytest.fixture
@@ -82,18 +48,14 @@ def tenant(site: str) -> Tenant:
 
 def come_in(context: BrowserContext, user: User, site: str) -> Page:
     """Return a page of a visitor who is signed in."""
-    client = Client()
-    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    context.add_cookies(
-        [{"name": portal_settings.SESSION_COOKIE_NAME, "value": client.cookies[portal_settings.SESSION_COOKIE_NAME].value, "url": site}]
-    )
+    let_in(context, user=user, site=site)
     return context.new_page()
 
 
 def test_an_operator_looks_at_an_organisation_and_its_owner_knows(
     site: str, browser: Browser, operator: User, tenant: Tenant, axe: str
 ) -> None:
-    desk = come_in(browser.new_context(viewport={"width": 1440, "height": 900}), operator, site)
+    desk = come_in(browser.new_context(viewport=journey.DESKTOP), operator, site)
     watch = journey.Watch(desk)
     desk.goto(f"{site}/operators/tenants/")
     desk.get_by_label("Name, or a member’s address").fill("owner@")
@@ -101,13 +63,13 @@ def test_an_operator_looks_at_an_organisation_and_its_owner_knows(
     desk.get_by_role("link", name="Crew").click()
     desk.get_by_label("Reason, which its owners read").fill("Ticket 7: vega does not come up")
     assert journey.serious_faults(desk, axe) == []
-    desk.screenshot(path=SCREENSHOTS / "console-tenant-desktop.png", full_page=True)
+    journey.take(desk, "console-tenant-desktop")
     desk.get_by_role("button", name="Open support view").click()
     expect(desk.get_by_text("You look at Crew in a support view.")).to_be_visible()
     desk.get_by_role("link", name="vega").click()
     expect(desk.get_by_role("heading", name="vega")).to_be_visible()
     assert journey.serious_faults(desk, axe) == []
-    desk.screenshot(path=SCREENSHOTS / "support-view-desktop.png", full_page=True)
+    journey.take(desk, "support-view-desktop")
     owner = come_in(browser.new_context(), User.objects.get(email="owner@example.com"), site)
     owner.goto(site)
     journey.open_mail(owner, "owner@example.com")
@@ -127,7 +89,7 @@ def test_an_operator_looks_at_an_organisation_and_its_owner_knows(
 def test_an_announcement_reaches_everybody_and_is_put_away_without_scripts(
     site: str, browser: Browser, operator: User, tenant: Tenant, axe: str
 ) -> None:
-    desk = come_in(browser.new_context(viewport={"width": 1440, "height": 900}), operator, site)
+    desk = come_in(browser.new_context(viewport=journey.DESKTOP), operator, site)
     desk.goto(f"{site}/operators/announcements/")
     desk.get_by_label("Text").fill(TEXT)
     desk.get_by_label("Level").select_option("critical")
@@ -147,26 +109,19 @@ def test_an_announcement_reaches_everybody_and_is_put_away_without_scripts(
     desk.context.close()
 
 
-@pytest.mark.parametrize(("name", "width", "scheme"), LOOKS)
-def test_every_page_of_the_console_stands(
-    site: str, browser: Browser, operator: User, tenant: Tenant, axe: str, name: str, width: int, scheme: Any
-) -> None:
+def test_every_page_of_the_console_stands(site: str, browser: Browser, operator: User, tenant: Tenant, axe: str) -> None:
     announce(by=operator, text=TEXT, level="warning")
     announce(by=operator, text="New: flavors with four CPUs.", level="info")
     owner = User.objects.get(email="owner@example.com")
-    page = come_in(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme), operator, site)
+    page = come_in(browser.new_context(viewport=journey.DESKTOP), operator, site)
     watch = journey.Watch(page)
     for address in (*PAGES, f"tenants/{tenant.id}/", f"users/{owner.id}/"):
         page.goto(f"{site}/operators/{address}")
         shot = {f"tenants/{tenant.id}/": "tenant", f"users/{owner.id}/": "user", "": "overview"}.get(address, address.strip("/"))
-        page.screenshot(path=SCREENSHOTS / f"console-{shot}-{name}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{shot} scrolls sideways"
-        assert journey.serious_faults(page, axe) == []
+        journey.look_at(page, axe, f"console-{shot}")
     assert not watch.complaints
     page.context.close()
-    reader = come_in(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme), owner, site)
+    reader = come_in(browser.new_context(viewport=journey.DESKTOP), owner, site)
     reader.goto(f"{site}/t/crew/audit/")
-    reader.screenshot(path=SCREENSHOTS / f"audit-{name}.png", full_page=True)
-    assert reader.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert journey.serious_faults(reader, axe) == []
+    journey.look_at(reader, axe, "audit")
     reader.context.close()

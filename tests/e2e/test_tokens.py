@@ -8,11 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from carina_portal.embedded.stack import Stack
-from tests.browser import SCREENSHOTS
 from tests.conftest import free_port
 from tests.e2e import journey
-
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +23,11 @@ def answer_to(base: str, token: str) -> int:
     return httpx.get(f"{base}/api/v1/tenants", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
-def look_at(page: Page, axe: str, name: str) -> None:
-    """Judge the open page as a machine does, and take the pictures that people look at."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    faults = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for size in (DESKTOP, PHONE):
-            page.set_viewport_size(size)  # type: ignore[arg-type]
-            faults += journey.serious_faults(page, axe)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than {size['width']} px"
-            page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}-{size['width']}.png", full_page=True)
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
-    assert faults == []
-
-
 def test_a_token_is_made_used_and_revoked(base: str, page: Page, axe: str) -> None:
     journey.sign_up(page, base, journey.new_address())
     page.get_by_role("link", name="API tokens", exact=True).first.click()
     expect(page.get_by_role("heading", name="No tokens yet")).to_be_visible()
-    look_at(page, axe, "tokens-none")
+    journey.look_at(page, axe, "tokens-none")
     page.get_by_label("What it is for").fill("CI")
     page.get_by_label("bay:delete").uncheck()
     page.get_by_label("Valid for").select_option("30")
@@ -54,24 +35,24 @@ def test_a_token_is_made_used_and_revoked(base: str, page: Page, axe: str) -> No
     expect(page.get_by_role("heading", name="Your new token “CI”")).to_be_visible()
     token = page.locator("#new-token").inner_text().strip()
     assert re.fullmatch(r"carina_[0-9A-Za-z]{46}", token)
-    look_at(page, axe, "tokens-new")
+    journey.look_at(page, axe, "tokens-new")
     assert answer_to(base, token) == 200
     page.get_by_role("link", name="Mine").click()
     expect(page.get_by_role("row", name="CI")).to_contain_text("127.0.0.1")
     assert token not in page.content()
-    look_at(page, axe, "tokens")
+    journey.look_at(page, axe, "tokens")
     page.get_by_role("button", name="Revoke CI").click()
     expect(page.get_by_text("The token is revoked")).to_be_visible()
     expect(page.get_by_role("heading", name="No tokens yet")).to_be_visible()
     assert answer_to(base, token) == 401
-    look_at(page, axe, "tokens-revoked")
+    journey.look_at(page, axe, "tokens-revoked")
 
 
 def test_a_program_gets_an_account_and_a_token_and_loses_both(base: str, page: Page, axe: str) -> None:
     journey.sign_up(page, base, journey.new_address())
     page.get_by_role("link", name="API tokens", exact=True).first.click()
     page.get_by_role("link", name="Service accounts").click()
-    look_at(page, axe, "service-accounts-none")
+    journey.look_at(page, axe, "service-accounts-none")
     page.get_by_label("Name").fill("No Spaces")
     page.get_by_role("button", name="Create service account").click()
     expect(page.get_by_text("lower-case letters a-z").first).to_be_visible()
@@ -84,15 +65,15 @@ def test_a_program_gets_an_account_and_a_token_and_loses_both(base: str, page: P
     page.get_by_role("button", name="Create token").click()
     token = page.locator("#new-token").inner_text().strip()
     assert answer_to(base, token) == 200
-    look_at(page, axe, "service-account")
+    journey.look_at(page, axe, "service-account")
     page.get_by_role("link", name="Service accounts").first.click()
-    look_at(page, axe, "service-accounts")
+    journey.look_at(page, axe, "service-accounts")
     page.get_by_role("link", name="Everyone's").click()
-    look_at(page, axe, "tokens-everyone")
+    journey.look_at(page, axe, "tokens-everyone")
     page.get_by_label("Longest lifetime in days").fill("30")
     page.get_by_role("button", name="Review").click()
     expect(page.get_by_text("One token is valid for longer")).to_be_visible()
-    look_at(page, axe, "tokens-maximum")
+    journey.look_at(page, axe, "tokens-maximum")
     page.get_by_role("button", name="Set it").click()
     expect(page.get_by_text("1 token was cut to it.")).to_be_visible()
     expect(page.get_by_role("row", name="deploy")).to_contain_text("in 30 days")
@@ -101,4 +82,4 @@ def test_a_program_gets_an_account_and_a_token_and_loses_both(base: str, page: P
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("ci is deleted")).to_be_visible()
     assert answer_to(base, token) == 401
-    look_at(page, axe, "service-accounts-deleted")
+    journey.look_at(page, axe, "service-accounts-deleted")

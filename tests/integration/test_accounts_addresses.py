@@ -16,6 +16,7 @@ from apps.audit.models import AuditEvent
 from apps.common.scope import as_system
 from tests.factories import make_user
 from tests.people import PASSWORD, confirmed, link_in, mails_to, make_person, sign_in
+from tests.sites import nobody_tried_before
 
 pytestmark = pytest.mark.django_db
 NEW = "ann@new.example"
@@ -23,8 +24,7 @@ NEW = "ann@new.example"
 
 @pytest.fixture(autouse=True)
 def _nobody_tried_before(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    cache.clear()
+    nobody_tried_before(settings)
 
 
 @pytest.fixture

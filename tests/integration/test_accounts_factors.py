@@ -13,6 +13,7 @@ from apps.audit.models import AuditEvent
 from apps.common.scope import as_system
 from apps.credentials.rotation import rotate_all
 from tests.people import add_app, confirmed, fresh_code, link_in, mails_to, make_person, secret_shown_to, sign_in
+from tests.sites import nobody_tried_before
 
 pytestmark = pytest.mark.django_db
 WRONG = "This is not right"
@@ -20,8 +21,7 @@ WRONG = "This is not right"
 
 @pytest.fixture(autouse=True)
 def _nobody_tried_before(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    cache.clear()
+    nobody_tried_before(settings)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from allauth.usersessions.models import UserSession
-from django.core.cache import cache
 from pytest_django import Settings
 from pytest_django.asserts import assertContains, assertNotContains
 
@@ -14,6 +13,7 @@ from apps.audit.models import AuditEvent
 from apps.common.clock import now
 from apps.common.scope import as_system
 from tests.people import make_person, sign_in
+from tests.sites import nobody_tried_before
 
 pytestmark = pytest.mark.django_db
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -22,8 +22,7 @@ CHROME = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko)
 
 @pytest.fixture(autouse=True)
 def _nobody_tried_before(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    cache.clear()
+    nobody_tried_before(settings)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import httpx
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount, SocialToken
-from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from pytest_django import Settings
@@ -21,6 +20,7 @@ from apps.common.scope import as_system
 from carina_portal import single_sign_on
 from tests.doubles.identity_provider import IdentityProvider, serving
 from tests.people import PASSWORD, add_app, confirmed, mails_to, make_person, sign_in
+from tests.sites import nobody_tried_before
 
 pytestmark = pytest.mark.django_db
 START, BACK = "/account/oidc/sso/login/", "/account/oidc/sso/login/callback/"
@@ -28,8 +28,7 @@ START, BACK = "/account/oidc/sso/login/", "/account/oidc/sso/login/callback/"
 
 @pytest.fixture(autouse=True)
 def _nobody_tried_before(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    cache.clear()
+    nobody_tried_before(settings)
 
 
 @pytest.fixture
