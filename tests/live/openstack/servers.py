@@ -1,18 +1,16 @@
 """Servers for tests of the lab itself, by openstacksdk and nothing of the portal's."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from openstack.connection import Connection
 from openstack.exceptions import ResourceNotFound
 
 from tests.live.openstack.lab import IMAGES
+from tests.waiting import Seen, until
 
 SECONDS = 90.0
-
-Seen = TypeVar("Seen")
 
 
 class Servers:
@@ -72,8 +70,4 @@ def servers(connection: Connection) -> Iterator[Servers]:
 
 def wait_for(look: Callable[[], Seen], *wanted: Seen, seconds: float = SECONDS) -> Seen:
     """Look until what is seen is one of these; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while (seen := look()) not in wanted:
-        assert time.monotonic() < deadline, f"{seen} after {seconds:.0f} s, not {' or '.join(map(str, wanted))}"
-        time.sleep(0.3)
-    return seen
+    return until(look, fits=lambda seen: seen in wanted, what=" or ".join(map(str, wanted)), patience=seconds)

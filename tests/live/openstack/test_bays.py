@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.live.openstack.lab import Lab
-from tests.live.openstack.scenario import Found, Project, Stage, address_of, addresses_in, certificate_of, moment, project_named, until
+from tests.live.openstack.scenario import Found, Project, Stage, address_of, addresses_in, certificate_of, moment, project_named
+from tests.waiting import until
 
 pytest_plugins = ["tests.live.openstack.stage"]
 pytestmark = pytest.mark.openstack

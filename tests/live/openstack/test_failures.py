@@ -10,7 +10,8 @@ import pytest
 from openstack.exceptions import SDKException
 
 from tests.live.openstack.lab import FLAVORS, IMAGES, Lab, world
-from tests.live.openstack.scenario import MICROVERSION, SECONDS, Project, Stage, address_of, project_named, until
+from tests.live.openstack.scenario import MICROVERSION, Project, Stage, address_of, project_named
+from tests.waiting import SECONDS, until
 
 pytest_plugins = ["tests.live.openstack.stage"]
 pytestmark = [pytest.mark.openstack, pytest.mark.openstack_long]

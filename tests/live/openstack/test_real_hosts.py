@@ -11,8 +11,9 @@ import pytest
 from bench.bare_openstack import run_bare_server
 from bench.client import Docker
 from tests.live.openstack.real_images import CLOUD, KINDS, PATIENCE_SECONDS, Real, bay_name, busybox_tar
-from tests.live.openstack.scenario import NETWORK, until
+from tests.live.openstack.scenario import NETWORK
 from tests.live.work import nodes
+from tests.waiting import until
 
 pytest_plugins = ["tests.live.openstack.real_stage"]
 pytestmark = [pytest.mark.openstack_real, pytest.mark.timeout(6 * PATIENCE_SECONDS)]
