@@ -26,7 +26,7 @@ from queue import Queue
 import httpx
 
 from bench.client import PortalClient
-from bench.openstack import Project, Watch, clients, portal_over
+from bench.openstack import RunProject, Watch, clients, portal_over
 from carina_portal.embedded.layout import ROOT
 from carina_portal.embedded.terminal import Terminal
 from tests.live.openstack.faults import Kind
@@ -98,7 +98,9 @@ class Score:
 class Lives:
     """Lives of bays over one portal, some at once, with faults and kills meanwhile."""
 
-    def __init__(self, *, portal: OpenStackPortal, proxy: FaultProxy, project: Project, seed: int, rate: float, kill_every: float) -> None:
+    def __init__(
+        self, *, portal: OpenStackPortal, proxy: FaultProxy, project: RunProject, seed: int, rate: float, kill_every: float
+    ) -> None:
         self._portal, self._proxy, self._project = portal, proxy, project
         self._seed, self._rate, self._kill_every = seed, rate, kill_every
         self._guard = threading.Lock()
@@ -264,7 +266,7 @@ def leaks(
     """Run all of it over a tests' OpenStack that runs, with a proxy, project and portal of its own."""
     with contextlib.ExitStack() as stack:
         proxy = stack.enter_context(FaultProxy(lab=place, seed=seed))
-        project = stack.enter_context(Project(place=place))
+        project = stack.enter_context(RunProject(place=place))
         portal = stack.enter_context(
             portal_over(project=project, proxy=proxy, var=var, port=port, own_networks=own_networks, seconds=ANSWER_SECONDS)
         )

@@ -26,7 +26,7 @@ from typing import Any
 from openstack.connection import Connection
 
 from bench.client import PortalClient
-from bench.openstack import SHARED_NETWORK, Project, clients, connection_of, cpu_seconds, group_of, groups_of_calls, portal_over
+from bench.openstack import SHARED_NETWORK, RunProject, clients, connection_of, cpu_seconds, group_of, groups_of_calls, portal_over
 from carina_portal.embedded.layout import ROOT
 from carina_portal.embedded.portal import WORKER_THREADS
 from carina_portal.embedded.terminal import Terminal
@@ -88,7 +88,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         place = Place(options.lab.resolve()) if options.lab else stack.enter_context(Lab(terminal=Terminal())).place
         proxy = stack.enter_context(FaultProxy(lab=place))
-        project = stack.enter_context(Project(place=place))
+        project = stack.enter_context(RunProject(place=place))
         if options.bare:
             run_bare(project=project, proxy=proxy, servers=options.bays * options.hosts, threads=options.threads)
         portal = stack.enter_context(
@@ -180,7 +180,7 @@ def spread(portal: OpenStackPortal, *, kind: str, names: list[str]) -> str:
 # --- the bare script ----------------------------------------------------------------------------------------------------------------
 
 
-def run_bare(*, project: Project, proxy: FaultProxy, servers: int, threads: int) -> None:
+def run_bare(*, project: RunProject, proxy: FaultProxy, servers: int, threads: int) -> None:
     """Have a process of its own ask for the servers with openstacksdk, and print what it took."""
     proxy.reset()
     entry = project.entry(dict(proxy.clouds_yaml("carina")))

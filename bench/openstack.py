@@ -49,8 +49,8 @@ Cloud.objects.update(enabled=False, is_default=False)
 Json = dict[str, Any]
 
 
-class Project:
-    """A Keystone project with one user, made for one run: whatever is in it, the run has made.
+class RunProject:
+    """A Keystone project with one user, made for one run: whatever is in it, the run has made, and all of it is counted.
 
     `id` is Keystone's. Use as a context; at its end everything in it is deleted, then the project.
     """
@@ -63,22 +63,13 @@ class Project:
         self._user = ""
 
     def __enter__(self) -> Self:
-        keystone = identity.v3(self.admin)
-        project = keystone.create_project(name=self.name, domain_id="default")
-        user = keystone.create_user(name=self.name, password=self._place.password, domain_id="default", default_project_id=project.id)
-        self.id, self._user = project.id, user.id
-        for role in keystone.roles():
-            if role.name in {"member", "reader", "carina_reader"}:
-                keystone.assign_project_role_to_user(project, user, role)
-        identity.set_quota(admin=self.admin, project=self.name, compute=identity.COMPUTE_QUOTA, network=identity.NETWORK_QUOTA)
+        self.id, self._user = identity.add_project(admin=self.admin, name=self.name, password=self._place.password)
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             self.clear()
-            keystone = identity.v3(self.admin)
-            keystone.delete_user(self._user)
-            keystone.delete_project(self.id)
+            identity.remove_project(admin=self.admin, project=self.id, user=self._user)
         finally:
             self.admin.close()
 
@@ -134,7 +125,7 @@ class Project:
 class Watch:
     """Looks at the project's servers from outside, every two seconds, for hosts that exist twice. A context; works in a thread."""
 
-    def __init__(self, *, project: Project, place: Place) -> None:
+    def __init__(self, *, project: RunProject, place: Place) -> None:
         self._project = project
         self._admin = identity.connect(place=place, name="admin")
         self._stop = threading.Event()
@@ -180,7 +171,7 @@ class Watch:
 
 @contextmanager
 def portal_over(
-    *, project: Project, proxy: FaultProxy, var: Path, port: int, own_networks: bool, seconds: float = 30
+    *, project: RunProject, proxy: FaultProxy, var: Path, port: int, own_networks: bool, seconds: float = 30
 ) -> Iterator[OpenStackPortal]:
     """Yield a portal whose only cloud is the project, through the proxy. `seconds` is how long the portal waits for an answer of it."""
     portal = OpenStackPortal(var=var, port=port)

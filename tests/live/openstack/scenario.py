@@ -2,11 +2,9 @@
 
 import base64
 import json
-import os
 import secrets
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,20 +15,16 @@ import yaml
 from cryptography import x509
 from openstack.config import OpenStackConfig
 from openstack.connection import Connection
-from openstack.identity.v3._proxy import Proxy as Keystone
 
 from bench.client import PortalClient
 from carina_portal.embedded.layout import write_private
 from tests.live.openstack.lab import Lab
 from tests.live.openstack.lab import identity as lab_identity
 from tests.live.openstack.portal import OpenStackPortal
+from tests.waiting import SECONDS, until
 
-ROLES = ("member", "reader", "carina_reader")
-"""May make servers, and look at aggregates and capacity."""
 MICROVERSION = "2.79"
 NETWORK, EXTERNAL = "carina-net", "public"
-SECONDS = float(os.environ.get("CARINA_TEST_PATIENCE_SECONDS", "60"))
-"""How long anything may take; more of them for a machine that has much else to do."""
 Json = dict[str, Any]
 
 
@@ -45,25 +39,19 @@ class Found:
 
 
 class Project:
-    """A Keystone project with one user: what an operator gives to a portal. `everything` is what it holds, seen by the administrator."""
+    """A Keystone project with one user: what an operator gives to a portal; `id` is Keystone's.
+
+    `everything` is what it holds, seen by the administrator.
+    """
 
     def __init__(self, *, lab: Lab, name: str, folder: Path) -> None:
         name = f"{name}-{secrets.token_hex(3)}"  # what an interrupted session left is in nobody's way
         self.lab, self.name = lab, name
         self.clouds_yaml = folder / f"{name}.yaml"
         self.password = secrets.token_hex(12)
-        identity = self._identity = keystone_of(lab.admin)
-        self._project = identity.create_project(name=name, domain_id="default")
-        self._user = identity.create_user(name=name, password=self.password, domain_id="default", default_project_id=self._project.id)
-        for role in ROLES:
-            identity.assign_project_role_to_user(self._project, self._user, identity.find_role(role, ignore_missing=False))
-        self.raise_quota()
+        self._identity = lab_identity.v3(lab.admin)
+        self.id, self._user = lab_identity.add_project(admin=lab.admin, name=name, password=self.password)
         self.write_entry()
-
-    @property
-    def id(self) -> str:
-        """Its id in Keystone."""
-        return str(self._project.id)
 
     def write_entry(self) -> None:
         """Write the file an operator adds the cloud from, with the password it has now."""
@@ -75,7 +63,7 @@ class Project:
     def revoke_tokens(self) -> None:
         """Make every token of its user worthless at once, as Keystone does when a password is set, be it the same one."""
         # openstacksdk sends nothing where the new value is the old one.
-        self._identity.patch(f"/users/{self._user.id}", json={"user": {"password": self.password}}).raise_for_status()
+        self._identity.patch(f"/users/{self._user}", json={"user": {"password": self.password}}).raise_for_status()
 
     def change_password(self) -> None:
         """Give its user another password; the file still has the old one until `write_entry`."""
@@ -84,7 +72,7 @@ class Project:
 
     def raise_quota(self) -> None:
         """Let it have as much as any test wants."""
-        self.set_quota(compute=lab_identity.COMPUTE_QUOTA, network=lab_identity.NETWORK_QUOTA)
+        lab_identity.raise_quota(admin=self.lab.admin, project=self.name)
 
     def set_quota(self, *, compute: Mapping[str, int] | None = None, network: Mapping[str, int] | None = None) -> None:
         """Change its limits, by Nova's and Neutron's names."""
@@ -154,8 +142,7 @@ class Project:
                         if port.device_owner == "network:router_interface":
                             network.put(f"/routers/{thing['id']}/remove_router_interface", json={"port_id": port.id})
                 network.delete(f"/{kind}/{thing['id']}")
-        self._identity.delete_user(self._user)
-        self._identity.delete_project(self._project)
+        lab_identity.remove_project(admin=self.lab.admin, project=self.id, user=self._user)
 
 
 class Stage:
@@ -211,25 +198,20 @@ class Stage:
 
     def waits_for(self, name: str, code: str, *, patience: float = SECONDS) -> Json:
         """Return the reason once the bay's operation waits for this."""
-        seen: list[Json | None] = []
 
-        def look() -> bool:
-            seen.append(self.user.get(name)["status_reason"])
-            return (seen[-1] or {}).get("code") == code
+        def look() -> Json:
+            reason: Json | None = self.user.get(name)["status_reason"]
+            return reason or {}
 
-        until(look, what=f"{name} to wait for {code}", patience=patience, seen=seen)
-        return seen[-1] or {}
+        return until(look, fits=lambda reason: reason.get("code") == code, what=f"{name} to wait for {code}", patience=patience)
 
     def met(self, name: str, code: str, *, patience: float = SECONDS) -> str:
         """Return the sentence with which the bay's operation first waited because of this, once it did: also if it goes on at once."""
-        seen: list[Json] = []
 
-        def look() -> bool:
-            seen[:] = [each for each in self.events(name) if each["code"] == f"waiting.{code}"]
-            return bool(seen)
+        def look() -> list[Json]:
+            return [each for each in self.events(name) if each["code"] == f"waiting.{code}"]
 
-        until(look, what=f"{name} to meet {code}", patience=patience)
-        return str(seen[-1]["message"])
+        return str(until(look, what=f"{name} to meet {code}", patience=patience)[-1]["message"])
 
     def events(self, name: str) -> list[Json]:
         """Return what happened to the bay."""
@@ -255,25 +237,11 @@ class Stage:
             self.user.wait_gone(name, patience=patience, every=0.2)
 
 
-def keystone_of(connection: Connection) -> Keystone:
-    """Return Keystone's API version 3, which openstacksdk takes for one of two."""
-    assert isinstance(connection.identity, Keystone)
-    return connection.identity
-
-
 def connect(*, clouds_yaml: Path, entry: str) -> Connection:
     """Return openstacksdk's connection of an entry."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what becomes of openstacksdk's options some day
         return Connection(config=OpenStackConfig(config_files=[str(clouds_yaml)], load_envvars=False).get_one(cloud=entry))
-
-
-def until(look: Callable[[], bool], *, what: str, patience: float = SECONDS, every: float = 0.3, seen: list[Any] | None = None) -> None:
-    """Return once `look()` is true; fails after `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while not look():
-        assert time.monotonic() < deadline, f"waited {patience:.0f} s for {what}; seen: {(seen or [])[-1:]}"
-        time.sleep(every)
 
 
 def certificate_of(server: Json) -> x509.Certificate:

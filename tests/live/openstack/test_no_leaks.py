@@ -9,7 +9,7 @@ import pytest
 from apps.hosts.contracts import CloudUnreachable
 from apps.hosts.providers.openstack.api import Api
 from bench.leaks import Score, leaks
-from bench.openstack import Project, Watch
+from bench.openstack import RunProject, Watch
 from tests.live.openstack.faults import Kind
 from tests.live.openstack.lab import Lab
 from tests.live.openstack.portal import default_var
@@ -32,8 +32,8 @@ def score(lab: Lab) -> Score:
 
 
 @pytest.fixture
-def project(lab: Lab) -> Iterator[Project]:
-    with Project(place=lab.place) as project:
+def project(lab: Lab) -> Iterator[RunProject]:
+    with RunProject(place=lab.place) as project:
         yield project
 
 
@@ -67,7 +67,7 @@ def test_versions_that_nova_did_not_tell_are_asked_for_again_instead_of_taken_fo
         assert api.servers(tag="nobody") == []
 
 
-def test_the_census_sees_what_is_left_and_not_what_others_have(project: Project, lab: Lab) -> None:
+def test_the_census_sees_what_is_left_and_not_what_others_have(project: RunProject, lab: Lab) -> None:
     admin = lab.admin
     network = admin.network.create_network(name="left", project_id=project.id)
     admin.network.create_port(network_id=network.id, name="left", project_id=project.id)
@@ -83,7 +83,7 @@ def test_the_census_sees_what_is_left_and_not_what_others_have(project: Project,
         admin.network.delete_security_group(strangers)
 
 
-def test_the_watch_knows_a_host_that_runs_twice(project: Project, lab: Lab) -> None:
+def test_the_watch_knows_a_host_that_runs_twice(project: RunProject, lab: Lab) -> None:
     def server(name: str, ref: str, status: str) -> dict[str, Any]:
         return {"id": name, "status": status, "metadata": {"carina_bay": "b", "carina_ref": ref}}
 

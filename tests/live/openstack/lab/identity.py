@@ -19,6 +19,9 @@ CATALOGUE = {"placement": ("placement", ""), "glance": ("image", ""), "neutron":
 
 WRONG_PASSWORD = "not-the-password"
 
+PORTAL_ROLES = ("member", "reader", "carina_reader")
+"""May make servers, and look at aggregates and capacity."""
+
 # What 300 servers at once need, and then some.
 COMPUTE_QUOTA = {"instances": 600, "cores": 8000, "ram": 16_000_000, "server_groups": 600, "server_group_members": 600, "key_pairs": 600}
 NETWORK_QUOTA = {
@@ -99,6 +102,29 @@ def _ensure_catalogue(*, place: Place, admin: Connection) -> None:
             service = identity.create_service(name=name, type=kind)
             for interface in ("public", "internal", "admin"):
                 identity.create_endpoint(service_id=service.id, interface=interface, url=place.url(kind) + path, region_id=REGION)
+
+
+def add_project(*, admin: Connection, name: str, password: str) -> tuple[str, str]:
+    """Make a project with one user of the same name, as an operator gives them to a portal, and return the ids of both."""
+    identity = v3(admin)
+    project = identity.create_project(name=name, domain_id="default")
+    user = identity.create_user(name=name, password=password, domain_id="default", default_project_id=project.id)
+    for role in PORTAL_ROLES:
+        identity.assign_project_role_to_user(project, user, identity.find_role(role, ignore_missing=False))
+    raise_quota(admin=admin, project=name)
+    return str(project.id), str(user.id)
+
+
+def remove_project(*, admin: Connection, project: str, user: str) -> None:
+    """Delete a project that is empty and its user, by their ids."""
+    identity = v3(admin)
+    identity.delete_user(user)
+    identity.delete_project(project)
+
+
+def raise_quota(*, admin: Connection, project: str) -> None:
+    """Let a project have as much as any test wants."""
+    set_quota(admin=admin, project=project, compute=COMPUTE_QUOTA, network=NETWORK_QUOTA)
 
 
 def set_quota(*, admin: Connection, project: str, compute: Limits | None = None, network: Limits | None = None) -> None:
