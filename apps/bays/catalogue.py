@@ -57,10 +57,10 @@ class KindOffer:
     reason: str
 
 
-def kinds_on_offer() -> list[KindOffer]:
-    """Return every kind of host this portal has flavors for, with what its clouds can give of them now."""
+def kinds_on_offer(*, cloud_name: str = "") -> list[KindOffer]:
+    """Return every kind of host this portal has flavors for, with what its clouds, or the one of that name, can give of them now."""
     flavors = sorted(Flavor.objects.filter(enabled=True), key=lambda flavor: (flavor.memory_mib, flavor.price_per_hour))
-    found = offers(flavors=flavors, promised=promised_hosts())
+    found = offers(flavors=flavors, promised=promised_hosts(), cloud_name=cloud_name)
     by_kind = {kind: [offer for offer in found if offer.flavor.host_kind == kind] for kind in TRADE_OFFS}
     return [
         KindOffer(kind=kind, trade_off=TRADE_OFFS[kind], offers=mine, reason=_shared_reason(mine)) for kind, mine in by_kind.items() if mine

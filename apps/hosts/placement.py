@@ -77,9 +77,13 @@ def offer(*, flavor: Flavor, cloud: Cloud, promised: Sequence[Promise], needs: N
     return Offer(flavor=flavor, cloud=cloud, aggregate=best, room=room, reason=reason)
 
 
-def offers(*, flavors: Sequence[Flavor], promised: Sequence[Promise], needs: Needs = ANY_ORCHESTRATOR) -> list[Offer]:
-    """Return for every flavor its best offer: of the default cloud if that has room, else of the one with most room."""
+def offers(*, flavors: Sequence[Flavor], promised: Sequence[Promise], needs: Needs = ANY_ORCHESTRATOR, cloud_name: str = "") -> list[Offer]:
+    """Return for every flavor its best offer: of the default cloud if that has room, else of the one with most room.
+
+    With the name of a cloud that there is, what that one offers.
+    """
     clouds = usable_clouds()
+    clouds = [cloud for cloud in clouds if cloud.name == cloud_name] or clouds
     best = []
     for flavor in flavors:
         found = [offer(flavor=flavor, cloud=cloud, promised=promised, needs=needs) for cloud in clouds]

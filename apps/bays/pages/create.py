@@ -5,7 +5,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.bays.catalogue import first_flavor_with_room, kinds_on_offer
+from apps.bays.catalogue import KindOffer, first_flavor_with_room, kinds_on_offer
 from apps.bays.estimates import Estimate, estimate_create
 from apps.bays.forms import CreateForm
 from apps.bays.selectors import live_bays
@@ -55,7 +55,7 @@ def bay_estimate(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> HttpResponse:
-    kinds = kinds_on_offer()
+    kinds = kinds_on_offer(cloud_name=form.data.get("cloud", "") if form is not None else "")
     taken = set(live_bays(tenant=access.tenant).values_list("name", flat=True)) if form is None else set()
     first = {
         "name": suggest_name(taken=taken),
@@ -69,11 +69,21 @@ def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> H
         "access": access,
         "form": shown,
         "kinds": kinds,
-        "chosen": {name: shown[name].value() for name in ("coe", "flavor")},
+        "chosen": {"coe": shown["coe"].value(), "flavor": _available(shown["flavor"].value(), kinds)},
         "summary": _summary(access, form if form is not None else CreateForm(first)),
         "nothing_offered": not any(offer.room for kind in kinds for offer in kind.offers),
     }
-    return render(request, "bays/create.html", context, status=422 if shown.errors else 200)
+    preview = "preview" in request.POST
+    answer = render(request, "bays/create.html", context, status=422 if shown.errors and not preview else 200)
+    if preview:
+        answer["HX-Trigger-After-Settle"] = "flavors-shown"  # another cloud may have brought another flavor, and its price
+    return answer
+
+
+def _available(flavor: str, kinds: list[KindOffer]) -> str:
+    """The flavor, or where it cannot be had the smallest that can: a choice that cannot be taken would not even be sent."""
+    room = {offer.flavor.name: offer.room for kind in kinds for offer in kind.offers}
+    return flavor if room.get(flavor) else first_flavor_with_room(kinds=kinds) or flavor
 
 
 def _summary(access: Access, form: CreateForm) -> Summary:
