@@ -13,7 +13,7 @@ from carina_portal.embedded.layout import ROOT
 from carina_portal.embedded.stack import Stack
 from tests.live.openstack.console import Console
 
-LIMITS = {"max_bays": 1000, "max_hosts": 5000, "max_vcpus": 40_000, "max_memory_gib": 200_000, "max_disk_gib": 1_000_000}
+LIMITS = {"max_bays": 1000, "max_hosts": 5000, "max_vcpus": 40_000, "max_memory_mib": 200_000_000, "max_disk_gib": 1_000_000}
 FLAVORS = {
     "container1-4": {"host_kind": "container", "vcpus": 1, "memory_mib": 4096, "disk_gib": 20},
     "vm1-1": {"host_kind": "vm", "vcpus": 1, "memory_mib": 1024, "disk_gib": 10},
