@@ -33,7 +33,7 @@ from apps.hosts.contracts import (
     QuotaExceeded,
 )
 from apps.hosts.providers.base import CloudAccess
-from apps.hosts.providers.openstack import OpenStackProvider, session
+from apps.hosts.providers.openstack import OpenStackProvider, session, transport
 from apps.hosts.providers.openstack.errors import (
     AddressTaken,
     AlreadyThere,
@@ -101,11 +101,11 @@ def server() -> Iterator[Scripted]:
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
-    monkeypatch.setattr(session, "BACK_OFF_SECONDS", 0.001)
-    monkeypatch.setattr(session, "PATIENCE_SECONDS", 50.0)  # on a machine that is busy with other tests
+    monkeypatch.setattr(transport, "BACK_OFF_SECONDS", 0.001)
+    monkeypatch.setattr(transport, "PATIENCE_SECONDS", 50.0)  # on a machine that is busy with other tests
     with requests.Session() as client:
         client.trust_env = False
-        client.mount("http://", session.Transport(authorities="", seconds=60.0))
+        client.mount("http://", transport.Transport(authorities="", seconds=60.0))
         yield client
 
 
@@ -155,20 +155,27 @@ def test_a_post_to_nobody_is_tried_again_since_nobody_saw_it(client: requests.Se
     assert [line["attempt"] for line in lines] == [1, 2, 3]
 
 
-def test_more_requests_than_a_cloud_bears_wait_for_their_turn_but_not_for_ever(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "AT_ONCE", 1)
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.05)
-    monkeypatch.setattr(session, "PATIENCE_SECONDS", 0.05)
-    carrier = session.Transport(authorities="", seconds=60.0)
+@pytest.mark.parametrize(("method", "other"), [("GET", "POST"), ("POST", "GET")])
+def test_more_requests_than_a_cloud_bears_wait_for_their_turn_but_not_for_ever(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch, method: str, other: str
+) -> None:
+    monkeypatch.setattr(transport, "AT_ONCE", 1)
+    monkeypatch.setattr(transport, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "PATIENCE_SECONDS", 0.05)
+    carrier = transport.Transport(authorities="", seconds=60.0)
     client = requests.Session()
     client.trust_env = False
     client.mount("http://", carrier)
-    with carrier._passage(requests.PreparedRequest()), pytest.raises(requests.ConnectTimeout, match="under way already"):
-        client.post(server.url, json={})
-    assert server.asked == []
+    with carrier._passage(requests.Request(method, server.url).prepare()):
+        with pytest.raises(requests.ConnectTimeout, match="under way already"):
+            client.request(method, server.url)
+        assert server.asked == []
+        script(server, 200)
+        client.request(other, server.url)  # those that only ask and those that change something have turns of their own
+        assert len(server.asked) == 1
     script(server, 200)
-    client.get(server.url)
-    assert len(server.asked) == 1
+    client.request(method, server.url)
+    assert len(server.asked) == 2
 
 
 def test_a_refusal_is_not_asked_for_twice(server: Scripted, client: requests.Session) -> None:
@@ -244,7 +251,7 @@ def test_credentials_that_lack_something_are_said_as_such() -> None:
 
 def test_an_authority_of_ones_own_is_the_only_one_trusted() -> None:
     pem = ssl.DER_cert_to_PEM_cert(ssl.create_default_context().get_ca_certs(binary_form=True)[0])
-    carrier = session.Transport(authorities=pem, seconds=1.0)
+    carrier = transport.Transport(authorities=pem, seconds=1.0)
     prepared = requests.Request("GET", "https://cloud.example/").prepare()
     _, pool = carrier.build_connection_pool_key_attributes(prepared, verify=True)
     assert len(pool["ssl_context"].get_ca_certs()) == 1
