@@ -8,7 +8,7 @@ import pytest
 
 from carina_portal.embedded.layout import EmbeddedError, is_root
 from tests.conftest import free_port
-from tests.live.openstack.lab import Lab
+from tests.live.openstack.lab import EXTRA_SPEC, Lab
 from tests.live.openstack.portal import OpenStackPortal, default_var
 from tests.live.openstack.real_images import CLOUD, KINDS, PATIENCE_SECONDS, SIZE, Real
 from tests.live.openstack.scenario import NETWORK, Project
@@ -40,10 +40,9 @@ def real(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 
 
 def _prepare(portal: OpenStackPortal, project: Project) -> None:
-    rows = "".join(
-        f"Flavor.objects.update_or_create(name={name!r}, defaults={ {'host_kind': kind, **SIZE, 'price_per_hour': '0.01'}!r})\n"
-        for name, kind in KINDS.items()
-    )
+    # Without extra specs a host of this size could also go to a fake hypervisor of its kind.
+    flavors = {name: {"host_kind": kind, **SIZE, "price_per_hour": "0.01", "extra_specs": {EXTRA_SPEC: name}} for name, kind in KINDS.items()}
+    rows = "".join(f"Flavor.objects.update_or_create(name={name!r}, defaults={values!r})\n" for name, values in flavors.items())
     portal.shell(f"from apps.hosts.models import Flavor\n{rows}")
     kinds = ",".join(f"{name}={kind}" for name, kind in KINDS.items())
     options = {"aggregate_kinds": kinds, "build_seconds": str(PATIENCE_SECONDS)}
