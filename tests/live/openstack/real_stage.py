@@ -41,7 +41,8 @@ def real(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 
 def _prepare(portal: OpenStackPortal, project: Project) -> None:
     # Without extra specs a host of this size could also go to a fake hypervisor of its kind.
-    flavors = {name: {"host_kind": kind, **SIZE, "price_per_hour": "0.01", "extra_specs": {EXTRA_SPEC: name}} for name, kind in KINDS.items()}
+    common = {**SIZE, "price_per_hour": "0.01"}
+    flavors = {name: {**common, "host_kind": kind, "extra_specs": {EXTRA_SPEC: name}} for name, kind in KINDS.items()}
     rows = "".join(f"Flavor.objects.update_or_create(name={name!r}, defaults={values!r})\n" for name, values in flavors.items())
     portal.shell(f"from apps.hosts.models import Flavor\n{rows}")
     kinds = ",".join(f"{name}={kind}" for name, kind in KINDS.items())
