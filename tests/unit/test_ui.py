@@ -16,7 +16,7 @@ def show(tag: str, **values: object) -> str:
 
 def test_a_button_posts_with_its_token_its_hidden_fields_and_its_name() -> None:
     shown = show(
-        '{% post_button to _("Go") style="btn-sm" name=who from="here" page=nothing %}', to="/there", who='a "b" & <c>', nothing=None
+        '{% post_button to _("Go") look="btn-sm" name=who from="here" page=nothing %}', to="/there", who='a "b" & <c>', nothing=None
     )
     expected = (
         '<form method="post" action="/there"><input type="hidden" name="csrfmiddlewaretoken" value="abc">'

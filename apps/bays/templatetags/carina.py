@@ -108,7 +108,7 @@ def status(thing: Bay | Host) -> dict[str, Look]:
 
 @register.inclusion_tag("ui/post_button.html")
 def post_button(
-    action: str, label: str, *, style: str = "", icon: str = "", name: str = "", about: str = "", form_class: str = "", **hidden: Any
+    action: str, label: str, *, look: str = "", icon: str = "", name: str = "", about: str = "", form_class: str = "", **hidden: Any
 ) -> dict[str, Any]:
     """Show a form of one button that posts to `action`, with `hidden` fields, of which those without a value are left out.
 
@@ -117,7 +117,7 @@ def post_button(
     if not action:  # `{% url … as action %}` is silent about a page that is not there, and the form would post to where it stands
         raise ValueError(f"The button “{label}” has no address to post to.")
     return {
-        "action": action, "label": label, "style": style, "sign": icon, "name": name, "about": about, "form_class": form_class,
+        "action": action, "label": label, "look": look, "sign": icon, "name": name, "about": about, "form_class": form_class,
         "hidden": {key: value for key, value in hidden.items() if value is not None and value != ""},
     }  # fmt: skip
 
