@@ -208,7 +208,16 @@ def _services(stack: Stack) -> "subprocess.Popen[bytes]":
     return running
 
 
+@pytest.fixture
+def _no_nohup() -> Iterator[None]:
+    """A stack started under nohup(1) ignores SIGHUP on purpose, also when it is these tests that were started so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("_no_nohup")
 def test_a_signal_ends_everything_in_good_order(stack: Stack, number: signal.Signals) -> None:
     running = _services(stack)
     running.send_signal(number)
