@@ -32,7 +32,7 @@ def projects(lab: Lab, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -
 def bay(stage: Stage, projects: dict[str, Project]) -> Iterator[Json]:
     """A bay with a network of its own."""
     stage.user.create(name="routed", node_count=2, flavor="container1-4", cloud=OWN)
-    yield stage.active("routed", patience=90)["routed"]
+    yield stage.active("routed")["routed"]
     if stage.user.http.get("bays/routed").is_success:
         stage.gone("routed")
 

@@ -13,7 +13,7 @@ from apps.hosts.clouds import secrets_of, sync_cloud
 from apps.hosts.contracts import CloudCredentialsRejected, CloudFacts, CloudRefused, CloudUnreachable, HostKind
 from apps.hosts.models import Cloud
 from apps.hosts.providers.base import CloudAccess
-from apps.hosts.providers.openstack import OpenStackProvider, session
+from apps.hosts.providers.openstack import OpenStackProvider, transport
 from apps.hosts.providers.openstack.clouds_yaml import read_clouds_file, settings_and_secrets
 from tests.live.openstack.lab import Lab
 from tests.live.openstack.servers import wait_for
@@ -101,7 +101,7 @@ def test_the_number_of_calls_does_not_depend_on_what_is_there(lab: Lab, monkeypa
     opened = provider(lab, looker="carina-reader")
     opened.discover()  # signs in and learns the versions
     calls: list[tuple[str, str]] = []
-    monkeypatch.setattr(session, "_note", lambda request, **_: calls.append((request.method, request.path_url)))
+    monkeypatch.setattr(transport, "_note", lambda request, **_: calls.append((request.method, request.path_url)))
     opened.discover()
     opened.close()
     assert 0 < len(calls) <= MOST_CALLS, calls
