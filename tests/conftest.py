@@ -4,7 +4,7 @@ is started once, when the first test marked `incus` or `live` wants it, with its
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from carina_portal import env
 from carina_portal.embedded.layout import ROOT, is_root
 from carina_portal.embedded.stack import Stack
 from tests.browser import axe, browser, page
+from tests.live.openstack.running import running
 
 __all__ = ["axe", "browser", "page"]  # fixtures for every test below, one browser for all
 
@@ -71,6 +72,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     stack = whole_portal()
     if stack.incus is None:
         pytest.fail(f"this machine should have real hosts, but has none: {stack.no_hosts}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell what the tests' OpenStack was at when a test on it failed."""
+    report = yield
+    if report.failed and item.get_closest_marker("openstack") is not None and (lab := running()) is not None:
+        report.sections.append(("The tests' OpenStack", lab.report()))
+    return report
 
 
 def pytest_sessionfinish() -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import Mock
 
+import psutil
 import pytest
 import requests
 from keystoneauth1.exceptions import EndpointNotFound, HttpError, SSLError, Unauthorized
@@ -63,6 +64,8 @@ class Scripted:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # connections stay open, as clouds' do
+
             def _answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.asked.append(f"{self.command} {self.path}")
@@ -218,6 +221,21 @@ def test_the_environment_says_nothing_about_the_cloud(monkeypatch: pytest.Monkey
     assert connection.config.get_auth_args()["auth_url"] == CONFIG["auth"]["auth_url"]  # type: ignore[index]
     assert connection.session.session.trust_env is False
     connection.close()
+
+
+def test_a_closed_connection_leaves_nothing_open_at_the_cloud(server: Scripted) -> None:
+    """Neutron serves a hundred connections, idle ones included, and then nobody."""
+    script(server, 200)
+
+    def idle() -> int:
+        port = int(server.url.rpartition(":")[2])
+        return sum(each.raddr == ("127.0.0.1", port) and each.status == "ESTABLISHED" for each in psutil.Process().net_connections("tcp"))
+
+    connection = session.connect(access())
+    connection.session.get(server.url, authenticated=False)
+    assert idle() == 1
+    connection.close()
+    assert idle() == 0
 
 
 @pytest.mark.parametrize(

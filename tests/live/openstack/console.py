@@ -49,7 +49,7 @@ class Console:
             raise RuntimeError(f"The portal's console ended; {self._log} says why.")
         printed, error = json.loads(answer)
         if error:
-            raise RuntimeError(f"{code[:200]} ->\n{error[-4000:]}")
+            raise RuntimeError(f"{code[:200]} ->\n{printed[-2000:]}\n{error[-4000:]}")
         return str(printed)
 
     def close(self) -> None:

@@ -66,11 +66,12 @@ class Command(BaseCommand):
                 check_ports(text=options["public_ports"])
             except InvalidInput as error:
                 raise CommandError(error.detail) from error
-        silent = [addition.name for number, addition in enumerate(additions) if not self._add(addition, options, first=number == 0)]
-        if silent:
-            raise CommandError(f"Stored, but not answering: {', '.join(silent)}. It is tried again every minute; the reason is above.")
+        added = [self._add(addition, options, first=number == 0) for number, addition in enumerate(additions)]
+        if silent := [cloud for cloud in added if not cloud.healthy]:
+            reasons = " ".join(cloud.health_message for cloud in silent)
+            raise CommandError(f"Stored, but not answering: {', '.join(c.name for c in silent)}. It is tried again every minute. {reasons}")
 
-    def _add(self, addition: Addition, options: Mapping[str, Any], *, first: bool) -> bool:
+    def _add(self, addition: Addition, options: Mapping[str, Any], *, first: bool) -> Cloud:
         cloud = save_cloud(
             name=addition.name,
             title=addition.title,
@@ -84,13 +85,17 @@ class Command(BaseCommand):
         )
         answered = sync_cloud(cloud=cloud)
         cloud = Cloud.objects.get(id=cloud.id)
-        self.stdout.write(f"{cloud.name}: {summary_of(cloud=cloud) if answered else cloud.health_message}")
-        for aggregate in cloud.aggregates.order_by("name") if answered else []:
+        if answered:
+            self._describe(cloud)
+        return cloud
+
+    def _describe(self, cloud: Cloud) -> None:
+        self.stdout.write(f"{cloud.name}: {summary_of(cloud=cloud)}")
+        for aggregate in cloud.aggregates.order_by("name"):
             free = f"{aggregate.free_vcpus} vCPU, {aggregate.free_memory_mib} MiB memory, {aggregate.free_disk_gib} GiB disk"
             self.stdout.write(f"  {aggregate.name}: {aggregate.host_kind} hosts; free: {free}")
-        for warning in cloud.warnings if answered else []:
+        for warning in cloud.warnings:
             self.stdout.write(f"  warning: {warning}")
-        return answered
 
 
 def _incus(options: Mapping[str, Any]) -> Addition:

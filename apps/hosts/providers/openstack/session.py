@@ -7,7 +7,6 @@ import json
 import warnings
 from typing import Any
 
-import requests
 from keystoneauth1 import session as keystone_session
 from keystoneauth1.exceptions import ClientException, EndpointNotFound
 from openstack.config.loader import OpenStackConfig
@@ -79,11 +78,11 @@ class CloudSession(keystone_session.Session):
     """What all requests of this session go through."""
 
     def __init__(self, **options: Any) -> None:
-        carrier = requests.Session()
-        carrier.trust_env = False
+        super().__init__(**{**options, "timeout": None})
+        # The one it made itself, because it leaves connections open of one that was given to it.
+        self.session.trust_env = False
         for scheme in ("http://", "https://"):
-            carrier.mount(scheme, self.carried_by)
-        super().__init__(session=carrier, **{**options, "timeout": None})
+            self.session.mount(scheme, self.carried_by)
 
     def _http_log_request(self, *_: Any, **__: Any) -> None:
         """Say nothing: the transport writes a line for every request."""

@@ -32,7 +32,8 @@ PATIENCE_SECONDS = 6.0
 CONNECT_SECONDS = 5.0
 AT_ONCE = 16
 """Requests under way at a time, at most so many that only ask and at most so many that change something (see Lane)."""
-CONNECTIONS = 2 * AT_ONCE
+IDLE = 4
+"""Connections to a service that stay open between requests. Neutron keeps a thread for each, a hundred in all, and then answers nobody."""
 TURN_SECONDS = 20.0
 """How long a request waits for its turn: the heartbeat keeps a worker's lease meanwhile, but the engine shall hear of a crowded cloud."""
 BROKEN = frozenset({500, 502, 503, 504})
@@ -59,7 +60,7 @@ class Transport(HTTPAdapter):
         self._timeout = (CONNECT_SECONDS, seconds)
         self._asking = threading.BoundedSemaphore(AT_ONCE)
         self._changing = Lane(most=AT_ONCE, patience=seconds)
-        super().__init__(pool_connections=16, pool_maxsize=CONNECTIONS, max_retries=0)
+        super().__init__(pool_connections=16, pool_maxsize=IDLE, max_retries=0)
 
     def send(
         self,

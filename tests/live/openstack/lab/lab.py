@@ -14,7 +14,7 @@ from openstack.connection import Connection
 
 from carina_portal.embedded.layout import EmbeddedError, write_private
 from carina_portal.embedded.terminal import Step, Terminal
-from tests.live.openstack.lab import configs, identity, packages, services, world
+from tests.live.openstack.lab import configs, identity, packages, report, services, world
 from tests.live.openstack.lab import real as real_lane
 from tests.live.openstack.lab.databases import Databases
 from tests.live.openstack.lab.identity import Limits
@@ -186,6 +186,10 @@ class Lab:
     def log(self, name: str) -> str:
         """Return all that a service wrote."""
         return self._services[name].child.log.read_text(errors="replace")
+
+    def report(self) -> str:
+        """Return in a few lines what the services are at, for the report of a failed test."""
+        return report.of(self._services)
 
     def _start(self) -> None:
         place = self.place
