@@ -16,7 +16,7 @@ from apps.operations.states import State
 
 Words = str | Promise
 EVENTS_PER_PAGE = 50
-PATIENT_CODES = frozenset({"engine_not_ready", "cloud_busy", "leftovers"})
+PATIENT_CODES = frozenset({"engine_not_ready", "cloud_busy", "cloud_crowded", "leftovers"})
 """Waits that belong to every change; they are only worth words when they last."""
 PATIENCE = timedelta(seconds=20)
 QUICK_LOOKS = timedelta(seconds=10)

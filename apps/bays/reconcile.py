@@ -130,6 +130,8 @@ def patiently() -> Iterator[None]:
 
 def _prepare_network(run: Run, world: World) -> None:
     """Plan what is missing on paper, then have network and addresses: certificates name addresses, so these come before any host."""
+    if sum(host.address is not None for host in hosts_of(world.bay)) < world.bay.node_count:
+        world.provider.admit()
     with run.lease.guard():
         plan_network(bay=world.bay, own_network=world.provider.own_networks)
         plan_hosts(bay=world.bay, provider=world.provider, engine_port=world.coe.engine_port)

@@ -252,6 +252,8 @@ class ProviderError(Exception):
 
     code = "cloud_error"
     transient = False
+    queued = False
+    """Whether only the turn of this call has not come: waiting for it is no trouble and costs a change none of its time."""
 
 
 class CloudUnreachable(ProviderError):
@@ -266,6 +268,13 @@ class CloudBusy(ProviderError):
 
     code = "cloud_busy"
     transient = True
+
+
+class CloudCrowded(CloudBusy):
+    """The cloud carries out as many of our requests as it can; this one was not sent."""
+
+    code = "cloud_crowded"
+    queued = True
 
 
 class CloudRefused(ProviderError):

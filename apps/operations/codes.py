@@ -28,6 +28,11 @@ CODES: dict[str, Code] = {
         advice="Nothing to do: Carina tries again by itself within seconds.",
         user_can_fix=False,
     ),
+    "cloud_crowded": Code(
+        title="The cloud is busy starting other hosts.",
+        advice="Nothing to do: the turn of this bay comes by itself, and waiting for it costs none of the time it has.",
+        user_can_fix=False,
+    ),
     "cloud_refused": Code(
         title="The cloud refused the request.",
         advice="The operator of this portal must look at the cloud's settings; delete the bay or try again after that.",

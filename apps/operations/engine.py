@@ -25,6 +25,8 @@ from apps.tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0
+QUEUE_SECONDS = 5.0
+"""How often one that is queued asks whether its turn has come: as often as all others, so that nobody is always too late."""
 RESEND_AFTER = timedelta(seconds=5)
 SWEEP_LIMIT = 500
 
@@ -124,6 +126,9 @@ def _attempt(*, operation: Operation, handler: Handler, lease: Lease) -> None:
 def _trouble(run: Run, handler: Handler, error: Exception) -> None:
     code = getattr(error, "code", "internal")
     transient = getattr(error, "transient", False)
+    if getattr(error, "queued", False):
+        _wait(run, handler, after=QUEUE_SECONDS, code=code, message=str(error), troubles=0, queued=True)
+        return
     if code == "internal":
         log.error("operation_failed_by_mistake", exc_info=error)
     else:
@@ -137,16 +142,22 @@ def _trouble(run: Run, handler: Handler, error: Exception) -> None:
         _end(run, handler, Outcome(state=State.FAILED, code=code, message=message, at=now()))
 
 
-def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str, troubles: int) -> None:
-    """Give the lease back until a due time; `troubles` counts those in a row, which are tried again ever more slowly."""
+def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str, troubles: int, queued: bool = False) -> None:
+    """Give the lease back until a due time; `troubles` counts those in a row, which are tried again ever more slowly.
+
+    While an operation is `queued`, its deadline moves on as the time goes by.
+    """
     operation, moment = run.operation, now()
     due_at = moment + timedelta(seconds=after)
+    if queued and operation.deadline_at is not None:
+        operation.deadline_at += due_at - run.begun_at
     if operation.deadline_at is not None and due_at > operation.deadline_at:
         _end(run, handler, Outcome(state=State.FAILED, code=code or "timed_out", message=f"Given up: {message}", at=moment))
         return
     with run.lease.guard():
         Operation.objects.filter(id=operation.id).update(
             state=State.WAITING,
+            deadline_at=operation.deadline_at,
             due_at=due_at,
             dispatched_at=due_at,
             code=code,
@@ -156,7 +167,7 @@ def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str, 
             lease_expires_at=None,
         )
         if code != operation.code:
-            add_event(operation=operation, code=f"waiting.{code}", message=message, level="warning")
+            add_event(operation=operation, code=f"waiting.{code}", message=message, level="info" if queued else "warning")
     dispatch.send(operation_id=operation.id, after=after)
 
 

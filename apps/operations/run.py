@@ -29,6 +29,7 @@ class Run:
 
     def __init__(self, *, operation: Operation, lease: Lease, phases: list[PhaseSpec]) -> None:
         self.operation = operation
+        self.begun_at = now()
         self.lease = lease
         self._specs = {spec.name: spec for spec in phases}
         self._total = sum(spec.weight for spec in phases)

@@ -1,5 +1,7 @@
 """Clouds that take their time, have too little room, or deliver late what was asked long ago."""
 
+from datetime import timedelta
+
 import pytest
 
 from apps.bays.leftovers import release, sweep_cloud
@@ -41,6 +43,35 @@ def test_a_cloud_that_is_still_starting_hosts_holds_no_worker_and_is_asked_only_
     assert not Event.objects.filter(subject_id=bay.id, level="warning").exists(), "that a cloud takes its time is no trouble"
     work()
     assert_as_asked(world, bay.id, hosts=3)
+
+
+def test_a_bay_waits_for_its_turn_while_the_cloud_starts_as_many_hosts_as_it_shall_and_its_time_with_it(
+    world: MemoryCloud, access: Access
+) -> None:
+    world.slow_starts, world.builds_at_once = 2, 2
+    first, second = asked(access, name="first", hosts=2), asked(access, name="second", hosts=1)
+    run_once(first, kind="bay.create")
+    before = Operation.objects.get(subject_id=second.id)
+    waiting = run_once(second, kind="bay.create")
+    assert (waiting.state, waiting.code, waiting.message) == (State.WAITING, "cloud_crowded", "The cloud is starting 2 other hosts.")
+    assert len(world.networks) == 1, "nothing is made for a bay whose turn has not come"
+    assert not Event.objects.filter(subject_id=second.id, level="warning").exists(), "a queue is no trouble"
+    assert waiting.deadline_at
+    assert before.deadline_at
+    assert waiting.deadline_at - before.deadline_at >= timedelta(seconds=engine.QUEUE_SECONDS)
+    work()
+    assert_as_asked(world, first.id, hosts=2)
+    assert_as_asked(world, second.id, hosts=1)
+
+
+def test_a_bay_that_has_begun_needs_no_second_turn(world: MemoryCloud, access: Access) -> None:
+    bay = asked(access, hosts=2)
+    work()
+    world.vanish(ref=bay.hosts.get(index=2).ref)
+    world.builds_at_once = 0
+    heal_bay(access=access, reference="web")
+    work()
+    assert_as_asked(world, bay.id, hosts=2)
 
 
 def test_a_network_that_vanished_while_hosts_were_starting_is_made_again(world: MemoryCloud, access: Access) -> None:

@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from structlog.testing import capture_logs
 
-from apps.hosts.contracts import CloudRefused, CloudUnreachable, HostFailed, NetworkSpec, Owner, PowerState
+from apps.hosts.contracts import CloudCrowded, CloudRefused, CloudUnreachable, HostFailed, NetworkSpec, Owner, PowerState
 from apps.hosts.providers.base import Provider
 from apps.hosts.providers.openstack.naming import mark
 from tests.contracts.bays import ROOMY, Bay, until_gone, until_running
@@ -152,6 +152,17 @@ def test_a_host_that_builds_for_too_long_is_taken_away_and_said(cloud: OpenStack
     with pytest.raises(HostFailed, match="building"):
         impatient.ensure_host(replace(spec))
     until_gone(impatient, bay.owner, spec.ref)
+
+
+def test_no_more_hosts_are_begun_than_the_cloud_shall_build_at_a_time(cloud: OpenStackUnderTest, bay: Bay) -> None:
+    one_at_a_time = cloud.provider(builds_at_once="1")
+    (spec,) = bay.prepare(one_at_a_time)
+    one_at_a_time.admit()
+    one_at_a_time.ensure_host(spec)
+    with pytest.raises(CloudCrowded, match="starting 1 other"):
+        one_at_a_time.admit()
+    until_running(one_at_a_time, spec)
+    one_at_a_time.admit()
 
 
 def test_a_host_with_a_volume_gets_one_or_is_refused_where_the_cloud_has_none(

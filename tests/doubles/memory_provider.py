@@ -17,6 +17,7 @@ from threading import RLock
 from apps.hosts.contracts import (
     AggregateInfo,
     CloudBusy,
+    CloudCrowded,
     CloudFacts,
     CloudRefused,
     CloudUnreachable,
@@ -76,6 +77,7 @@ class MemoryCloud(Failing):
         self.latency_seconds = 0.0
         self.slow_starts = 0
         """How many looks at a host it takes until it runs, and at a deleted one until it is gone; 0 is at once."""
+        self.builds_at_once = 1000
         self.limits: dict[str, TenantLimits] = {}
         self.networks: dict[str, tuple[Owner | None, str]] = {}
         self.hosts: dict[tuple[str, str], MemoryHost] = {}
@@ -168,6 +170,12 @@ class MemoryProvider:
                 limitations=cloud.limitations,
                 used_cidrs=tuple(cidr for _, cidr in cloud.networks.values()),
             )
+
+    def admit(self) -> None:
+        with self.cloud.lock:
+            starting = sum(host.power == PowerState.STARTING for host in self.cloud.hosts.values())
+        if starting >= self.cloud.builds_at_once:
+            raise CloudCrowded(f"The cloud is starting {starting} other hosts.")
 
     def ensure_network(self, spec: NetworkSpec) -> None:
         with self.cloud.step("ensure_network"):

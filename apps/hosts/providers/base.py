@@ -42,6 +42,10 @@ class Provider(Protocol):
         """Ask the cloud what it is, offers, and has left. One look, no cache."""
         ...
 
+    def admit(self) -> None:
+        """Return if a bay may begin with new hosts now; raises CloudCrowded while the cloud starts as many as it shall at a time."""
+        ...
+
     def ensure_network(self, spec: NetworkSpec) -> None:
         """Make the bay's isolated network (and the tenant's project, with its limits) exist as `spec` says.
 

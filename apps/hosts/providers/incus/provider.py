@@ -75,6 +75,9 @@ class IncusProvider:
             used_cidrs=self._used_cidrs(),
         )
 
+    def admit(self) -> None:
+        """Return at once: Incus carries out as many requests as it is sent, each while its worker waits."""
+
     def ensure_network(self, spec: NetworkSpec) -> None:
         """Make the tenant's project, the bay's ACL and bridge, and its passage through the machine's firewall."""
         surroundings = self._surroundings()

@@ -7,6 +7,8 @@ from ipaddress import ip_address, ip_network
 from apps.hosts.contracts import CloudRefused, HostKind
 
 BUILD_SECONDS = 600.0
+BUILDS_AT_ONCE = 30
+"""Three servers' worth of Nova's own max_concurrent_builds: the rest would wait in its queue, where nobody sees them."""
 INGRESS = "icmp,tcp:80,tcp:443,tcp:2376,tcp:3000-7945,tcp:7947-10247,tcp:10260-32767,udp:8000-32767"
 """What may reach a bay's hosts from outside: the engine's own TLS port, and where users publish services with `docker run -p`. Not the
 ports of the cluster itself: 2377 and 7946 (Swarm), 4789 (VXLAN, which has no authentication), 10248 to 10259 (kubelet)."""
@@ -42,6 +44,7 @@ class Options:
     spread_policy: str
     config_drive: bool | None
     build_seconds: float
+    builds_at_once: int
     availability_zone: str
     volume_type: str
 
@@ -69,6 +72,7 @@ class Options:
             spread_policy=_one_of(settings, "spread_policy", SPREADS),
             config_drive=_truth(settings, "config_drive", default=False) if settings.get("config_drive") else None,
             build_seconds=_seconds(settings.get("build_seconds", "")),
+            builds_at_once=_number(settings.get("builds_at_once", "")),
             availability_zone=settings.get("availability_zone", ""),
             volume_type=settings.get("volume_type", ""),
         )
@@ -129,3 +133,10 @@ def _seconds(text: str) -> float:
     if seconds <= 0:
         raise CloudRefused(f"The cloud's setting build_seconds must be a number of seconds above 0, not {text!r}.")
     return seconds
+
+
+def _number(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0 if text else BUILDS_AT_ONCE
+    if number <= 0:
+        raise CloudRefused(f"The cloud's setting builds_at_once must be a number of hosts above 0, not {text!r}.")
+    return number

@@ -10,6 +10,7 @@ from requests import RequestException
 
 from apps.hosts.contracts import (
     CloudBusy,
+    CloudCrowded,
     CloudFacts,
     HostAddress,
     HostPlace,
@@ -87,6 +88,12 @@ class OpenStackProvider:
             return discovery.discover(portal=self._connection, operator=self._operator(), settings=self._access.settings)
         except (ClientException, SDKException, RequestException) as error:
             raise error_from_library(what="discovery", error=error) from error
+
+    def admit(self) -> None:
+        """Compare what Nova builds for this installation with the option `builds_at_once`."""
+        building = self._servers.building()
+        if building >= self._options.builds_at_once:
+            raise CloudCrowded(f"The cloud is starting {building} other hosts.")
 
     def ensure_network(self, spec: NetworkSpec) -> None:
         """Make the bay's security group, and its own network where bays have one."""

@@ -51,6 +51,10 @@ class Servers:
         age = min(max(YOUNG_SECONDS, self.view.took), FRESH_SECONDS)
         return [server for server in self.of(owner, age=age) if ref_of(server) == ref]
 
+    def building(self) -> int:
+        """Return how many servers of all bays Nova is still building."""
+        return sum(server["status"] == "BUILD" and power_of(server) == PowerState.STARTING for server in self.view.look())
+
     def state(self, server: Json) -> HostState:
         """Return the server in the port's words; one that has been building for too long is `OTHER`."""
         power = power_of(server)

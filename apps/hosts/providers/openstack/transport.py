@@ -22,7 +22,7 @@ import structlog
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from apps.hosts.contracts import CloudRefused
+from apps.hosts.contracts import CloudCrowded, CloudRefused
 from apps.hosts.providers.openstack.lane import Lane
 
 TRIES = 3
@@ -36,6 +36,8 @@ IDLE = 4
 """Connections to a service that stay open between requests. Neutron keeps a thread for each, a hundred in all, and then answers nobody."""
 TURN_SECONDS = 20.0
 """How long a request waits for its turn: the heartbeat keeps a worker's lease meanwhile, but the engine shall hear of a crowded cloud."""
+CHANGES_TAKE = 3
+"""How many times as long the answer to a change may take: one that was given up is carried out all the same, beside the next try."""
 BROKEN = frozenset({500, 502, 503, 504})
 TOO_MANY = 429
 MADE_BY_POST = re.compile(r"/(v3/)?auth/tokens/?$|/v2\.0/tokens/?$")
@@ -57,7 +59,7 @@ class Transport(HTTPAdapter):
                 self._context = ssl.create_default_context(cadata=authorities)
             except ssl.SSLError:
                 raise CloudRefused("The cloud's setting cacert_pem is not a certificate in PEM format.") from None
-        self._timeout = (CONNECT_SECONDS, seconds)
+        self._seconds = seconds
         self._asking = threading.BoundedSemaphore(AT_ONCE)
         self._changing = Lane(most=AT_ONCE, patience=seconds)
         super().__init__(pool_connections=16, pool_maxsize=IDLE, max_retries=0)
@@ -71,8 +73,9 @@ class Transport(HTTPAdapter):
         cert: Any = None,
         proxies: dict[str, str] | None = None,
     ) -> requests.Response:
-        """Send one request, again where that is harmless; returns the last answer, or raises what requests raises."""
-        sending = partial(super().send, request, stream=stream, timeout=timeout or self._timeout, verify=verify, cert=cert, proxies=proxies)
+        """Send one request, again where that is harmless; returns the last answer, or raises CloudCrowded or what requests raises."""
+        timeout = timeout or (CONNECT_SECONDS, self._seconds * (1 if _only_asks(request) else CHANGES_TAKE))
+        sending = partial(super().send, request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
         last_start = time.monotonic() + PATIENCE_SECONDS
         for attempt in count(1):
             begun = time.monotonic()
@@ -97,10 +100,10 @@ class Transport(HTTPAdapter):
 
     @contextmanager
     def _passage(self, request: requests.PreparedRequest) -> Iterator[None]:
-        """Wait for a turn; raises ConnectTimeout, as a request that was never sent, if none comes."""
-        only_asks = request.method in {"GET", "HEAD"}
+        """Wait for a turn; raises CloudCrowded if none comes."""
+        only_asks = _only_asks(request)
         if not (self._asking.acquire(timeout=TURN_SECONDS) if only_asks else self._changing.enter(seconds=TURN_SECONDS)):
-            raise requests.ConnectTimeout("As many requests as the cloud answers in time are under way already", request=request)
+            raise CloudCrowded("As many requests as the cloud answers in time are under way already.")
         begun = time.monotonic()
         try:
             yield
@@ -128,6 +131,10 @@ class Transport(HTTPAdapter):
             pool.pop("ca_certs", None)
             pool.pop("ca_cert_dir", None)
         return dict(host), dict(pool)
+
+
+def _only_asks(request: requests.PreparedRequest) -> bool:
+    return request.method in {"GET", "HEAD"}
 
 
 def _may_be_repeated(
