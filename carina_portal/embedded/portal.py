@@ -46,6 +46,8 @@ def full_environment(additions: Mapping[str, str]) -> dict[str, str]:
 def children(*, layout: Layout, env: Mapping[str, str], listen: str, port: int) -> dict[str, process.Child]:
     """Return web, worker and beat, not started. They run without a terminal and write to `var/log`."""
     python = sys.executable
+    # An idle connection costs gthread no thread, and clients and reverse proxies close theirs sooner than this: closed by the server
+    # (after 2 s by default), one of them would now and then send its request into the closing, and get no answer.
     web = ["-m", "gunicorn", "carina_portal.wsgi:application", "--bind", f"{listen}:{port}", "--preload", "--no-control-socket"]
     web += [
         "--worker-class",
@@ -58,6 +60,8 @@ def children(*, layout: Layout, env: Mapping[str, str], listen: str, port: int) 
         "3",
         "--timeout",
         "60",
+        "--keep-alive",
+        "75",
     ]
     # What a worker does is wait for clouds and engines, so threads serve it well, and share one interpreter's memory.
     worker = ["-m", "celery", "--app", "carina_portal", "worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS)]
