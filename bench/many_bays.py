@@ -37,7 +37,7 @@ from tests.live.openstack.proxy import FaultProxy
 
 FLAVOR, IMAGE = "vm1-1", "carina-swarm-vm"
 LOOK_SECONDS = 3.0
-PATIENCE_SECONDS = 1500.0
+PATIENCE_SECONDS = 3000.0
 REST_SECONDS = 30.0
 CALLS_SHOWN = 14
 Entry = dict[str, Any]
