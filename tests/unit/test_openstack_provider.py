@@ -36,6 +36,7 @@ from apps.hosts.contracts import (
 )
 from apps.hosts.providers.base import CloudAccess
 from apps.hosts.providers.openstack import OpenStackProvider, session, transport
+from apps.hosts.providers.openstack.api import Api
 from apps.hosts.providers.openstack.errors import (
     AddressTaken,
     AlreadyThere,
@@ -49,7 +50,7 @@ from apps.hosts.providers.openstack.errors import (
 from apps.hosts.providers.openstack.naming import mark, metadata_owner, owner_in
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.queries import highest_microversion
-from apps.hosts.providers.openstack.servers import address_of, power_of
+from apps.hosts.providers.openstack.servers import Servers, address_of, power_of
 from apps.hosts.providers.openstack.view import View
 
 OWNER = Owner(installation="c0de", tenant="a" * 32, bay="b" * 32)
@@ -410,6 +411,16 @@ def test_every_service_wraps_its_sentence_differently() -> None:
 )
 def test_novas_words_for_a_server(status: str, task: str | None, power: PowerState) -> None:
     assert power_of({"status": status, "OS-EXT-STS:task_state": task}) is power
+
+
+def test_a_deletion_that_takes_long_is_asked_for_again_once_a_minute_not_at_every_look() -> None:
+    api = Mock(spec=Api)
+    api.delete.return_value = True
+    servers = Servers(api=api, installation="c0de", build_seconds=600)
+    long_ago = {"id": "s1", "status": "ACTIVE", "metadata": {}, "OS-EXT-STS:task_state": "deleting", "updated": "2026-01-01T00:00:00Z"}
+    assert not servers.delete(long_ago)
+    assert not servers.delete(long_ago)
+    assert api.delete.call_count == 1
 
 
 def test_the_address_is_the_fixed_one_of_version_four() -> None:

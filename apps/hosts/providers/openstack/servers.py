@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from apps.common.clock import now
@@ -37,6 +38,7 @@ class Servers:
     def __init__(self, *, api: Api, installation: str, build_seconds: float) -> None:
         self._api = api
         self._build_seconds = build_seconds
+        self._asked: dict[str, float] = {}
         self.view = View(fetch=lambda: api.servers(tag=installation_tag(installation)))
 
     def of(self, owner: Owner, *, age: float | None = None) -> list[Json]:
@@ -99,8 +101,12 @@ class Servers:
         self.view.note({**server, "metadata": {name: value for name, value in server["metadata"].items() if name != key}})
 
     def delete(self, server: Json) -> bool:
-        """Ask Nova to delete the server, unless it is at it; return whether it is already gone."""
-        if server.get("OS-EXT-STS:task_state") == "deleting" and age_of(server, "updated") < STUCK_DELETE_SECONDS:
+        """Ask Nova to delete the server, unless it is at it; return whether it is already gone.
+
+        Nova forgets deletions when one of its parts is killed, so it is asked again, but once in STUCK_DELETE_SECONDS: a crowded one
+        takes minutes, and each further request makes that longer.
+        """
+        if server.get("OS-EXT-STS:task_state") == "deleting" and self._asked_lately(server):
             return False
         try:
             if server["status"] == "SOFT_DELETED":
@@ -113,7 +119,17 @@ class Servers:
             return True
         moment = now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self.view.note({**server, "OS-EXT-STS:task_state": "deleting", "updated": moment})
+        self._note_asked(server)
         return False
+
+    def _asked_lately(self, server: Json) -> bool:
+        asked = self._asked.get(server["id"])
+        return age_of(server, "updated") < STUCK_DELETE_SECONDS or (asked is not None and monotonic() - asked < STUCK_DELETE_SECONDS)
+
+    def _note_asked(self, server: Json) -> None:
+        moment = monotonic()
+        lately = {key: asked for key, asked in list(self._asked.items()) if moment - asked < STUCK_DELETE_SECONDS}
+        self._asked = {**lately, server["id"]: moment}
 
 
 def ref_of(server: Json) -> str:
