@@ -13,7 +13,7 @@ from django.db.models import F, Q
 
 from apps.audit.services import Actor
 from apps.common.clock import now
-from apps.common.scope import in_tenant
+from apps.common.scope import as_system, in_tenant
 from apps.operations import dispatch
 from apps.operations.codes import code_named
 from apps.operations.lease import CancelRequested, Lease, LeaseLost, claim
@@ -25,8 +25,8 @@ from apps.tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 60.0
-QUEUE_SECONDS = 5.0
-"""How often one that is queued asks whether its turn has come: as often as all others, so that nobody is always too late."""
+QUEUE_SECONDS, LONGEST_IN_QUEUE = 5.0, 60.0
+"""How often the first in a queue asks whether its turn has come, and the last of a long one: each ten ahead add as much again."""
 RESEND_AFTER = timedelta(seconds=5)
 SWEEP_LIMIT = 500
 
@@ -127,7 +127,7 @@ def _trouble(run: Run, handler: Handler, error: Exception) -> None:
     code = getattr(error, "code", "internal")
     transient = getattr(error, "transient", False)
     if getattr(error, "queued", False):
-        _wait(run, handler, after=QUEUE_SECONDS, code=code, message=str(error), troubles=0, queued=True)
+        _wait(run, handler, after=_turn_of(run.operation, code=code), code=code, message=str(error), troubles=0, queued=True)
         return
     if code == "internal":
         log.error("operation_failed_by_mistake", exc_info=error)
@@ -140,6 +140,13 @@ def _trouble(run: Run, handler: Handler, error: Exception) -> None:
         _wait(run, handler, after=backoff, code=code, message=message, troubles=before + 1)
     else:
         _end(run, handler, Outcome(state=State.FAILED, code=code, message=message, at=now()))
+
+
+def _turn_of(operation: Operation, *, code: str) -> float:
+    """Return after how many seconds a queued operation asks again: those that came first ask more often, so theirs is the next turn."""
+    with as_system("length of a queue"):
+        ahead = Operation.objects.filter(state=State.WAITING, code=code, created_at__lt=operation.created_at).count()
+    return min(LONGEST_IN_QUEUE, QUEUE_SECONDS * (1 + ahead / 10))
 
 
 def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str, troubles: int, queued: bool = False) -> None:

@@ -12,6 +12,7 @@ from django.db.models import F
 from apps.audit.services import Actor
 from apps.common.clock import now
 from apps.common.scope import carried
+from apps.hosts.contracts import CloudCrowded
 from apps.operations import dispatch, engine, registry
 from apps.operations.lease import CancelRequested, Lease, LeaseLost, claim
 from apps.operations.models import Event, Operation
@@ -248,6 +249,19 @@ def test_time_in_which_no_worker_ran_does_not_count_against_the_deadline(tenant:
     assert waiting.state == State.WAITING
     assert waiting.deadline_at is not None
     assert timedelta(seconds=30) < waiting.deadline_at - now() <= timedelta(minutes=1)
+
+
+def test_in_a_queue_those_who_came_first_ask_more_often_and_other_organisations_count(
+    tenant: Tenant, sent: list[tuple[uuid.UUID, float]]
+) -> None:
+    does(fails_with(CloudCrowded("The cloud is starting 30 other hosts.")))
+    other = Tenant.objects.create(slug=f"t{uuid.uuid4().hex[:8]}", name="Other", created_at=now())
+    queue = [submitted(owner) for owner in (tenant, other, tenant)]
+    for operation in queue:
+        engine.run_operation(operation_id=operation.id)
+    waits = dict(sent)
+    assert [waits[operation.id] for operation in queue] == [5.0, 5.5, 6.0]
+    assert all(reread(operation).troubles == 0 for operation in queue)
 
 
 def test_a_refusal_fails_at_once_but_a_handler_without_deadline_never_gives_up(tenant: Tenant) -> None:
