@@ -47,7 +47,7 @@ from apps.hosts.providers.openstack.errors import (
     error_of_fault,
     text_of,
 )
-from apps.hosts.providers.openstack.naming import mark, metadata_owner, owner_in
+from apps.hosts.providers.openstack.naming import bay_metadata, mark, metadata_owner, owner_in
 from apps.hosts.providers.openstack.options import Options
 from apps.hosts.providers.openstack.queries import highest_microversion
 from apps.hosts.providers.openstack.servers import Servers, address_of, power_of
@@ -421,6 +421,18 @@ def test_a_deletion_that_takes_long_is_asked_for_again_once_a_minute_not_at_ever
     assert not servers.delete(long_ago)
     assert not servers.delete(long_ago)
     assert api.delete.call_count == 1
+
+
+def test_a_server_that_was_asked_to_be_deleted_does_not_run_though_its_build_ended_meanwhile() -> None:
+    moment = "2026-01-01T00:00:00Z"
+    built = {"id": "s1", "status": "ACTIVE", "metadata": bay_metadata(OWNER), "created": moment, "updated": moment}
+    api = Mock(spec=Api)
+    api.servers.return_value = [built]
+    api.delete.return_value = True
+    servers = Servers(api=api, installation="c0de", build_seconds=600)
+    assert not servers.delete(built)
+    servers.view.doubt()
+    assert [power_of(server) for server in servers.of(OWNER, age=0)] == [PowerState.GOING]
 
 
 def test_the_address_is_the_fixed_one_of_version_four() -> None:

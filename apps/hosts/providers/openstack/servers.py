@@ -42,8 +42,12 @@ class Servers:
         self.view = View(fetch=lambda: api.servers(tag=installation_tag(installation)))
 
     def of(self, owner: Owner, *, age: float | None = None) -> list[Json]:
-        """Return the bay's servers as of at most `age` seconds ago, the one that counts first where a host has several."""
-        return sorted((server for server in self.view.look(age=age) if metadata_owner(server["metadata"]) == owner), key=_rank)
+        """Return the bay's servers as of at most `age` seconds ago, the one that counts first where a host has several.
+
+        One that was asked to be deleted is on its way, whatever Nova says: a build that ends meanwhile makes it ACTIVE for a moment.
+        """
+        mine = [server for server in self.view.look(age=age) if metadata_owner(server["metadata"]) == owner]
+        return sorted(({**each, "OS-EXT-STS:task_state": "deleting"} if self._asked_just_now(each) else each for each in mine), key=_rank)
 
     def named(self, owner: Owner, ref: str) -> list[Json]:
         """Return the servers of one host as of a second or as long as a list takes ago, the one that counts first.
@@ -123,8 +127,11 @@ class Servers:
         return False
 
     def _asked_lately(self, server: Json) -> bool:
+        return age_of(server, "updated") < STUCK_DELETE_SECONDS or self._asked_just_now(server)
+
+    def _asked_just_now(self, server: Json) -> bool:
         asked = self._asked.get(server["id"])
-        return age_of(server, "updated") < STUCK_DELETE_SECONDS or (asked is not None and monotonic() - asked < STUCK_DELETE_SECONDS)
+        return asked is not None and monotonic() - asked < STUCK_DELETE_SECONDS
 
     def _note_asked(self, server: Json) -> None:
         moment = monotonic()
