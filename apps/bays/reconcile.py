@@ -28,7 +28,8 @@ PATIENCE = 2.0
 """Seconds a phase may wait inside a worker; longer waits are due times in the database."""
 LOOK_AGAIN, LOOK_AGAIN_AT_ELECTION = 0.25, 1.0
 FASTEST_LOOK, SLOWEST_LOOK, LOOK_SHARE = 0.5, 5.0, 0.1
-NETWORK_SETTLED_SECONDS = 30.0
+NETWORK_SETTLED_SECONDS, NETWORK_SETTLED_SHARE = 30.0, 0.5
+"""How long a network that was there is not looked at again: so long, or, for an operation that waits long, this share of its age."""
 
 ON_THE_WAY = (PowerState.STARTING, PowerState.GOING)
 """What only time changes. A cloud that has been starting a host for too long says so by another state."""
@@ -54,7 +55,7 @@ class Ensure:
     def execute(self, run: Run) -> None:
         """Make network, hosts and cluster as the bay's desired columns say."""
         world = world_of(bay=load_bay(run))
-        if not run.settled(NETWORK, for_seconds=NETWORK_SETTLED_SECONDS):
+        if not run.settled(NETWORK, for_seconds=max(NETWORK_SETTLED_SECONDS, NETWORK_SETTLED_SHARE * run.age)):
             with run.phase(NETWORK):
                 _prepare_network(run, world)
         try:

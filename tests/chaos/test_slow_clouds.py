@@ -9,6 +9,7 @@ from apps.bays.models import Bay, Condition
 from apps.bays.selectors import promised_hosts
 from apps.bays.services import create_bay, delete_bay, heal_bay, resize_bay
 from apps.bays.spec import parse_spec
+from apps.common.clock import now
 from apps.hosts.contracts import CloudUnreachable, HostKind, NoCapacity, Owner
 from apps.hosts.models import Cloud
 from apps.operations import engine
@@ -72,6 +73,20 @@ def test_a_bay_that_has_begun_needs_no_second_turn(world: MemoryCloud, access: A
     heal_bay(access=access, reference="web")
     work()
     assert_as_asked(world, bay.id, hosts=2)
+
+
+def test_who_waits_long_for_hosts_looks_at_the_network_ever_less_often(
+    world: MemoryCloud, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow_starts = 1000
+    bay = asked(access, hosts=1)
+    begun, looks = now(), []
+    for seconds in range(0, 601, 10):
+        monkeypatch.setattr("django.utils.timezone.now", lambda at=begun + timedelta(seconds=seconds): at)
+        before = world.reached["ensure_network"]
+        assert run_once(bay, kind="bay.create").state == State.WAITING
+        looks += [seconds] * (world.reached["ensure_network"] - before)
+    assert looks == [0, 30, 60, 120, 240, 480]
 
 
 def test_a_network_that_vanished_while_hosts_were_starting_is_made_again(world: MemoryCloud, access: Access) -> None:
