@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "apps.hosts",
     "apps.coes",
     "apps.bays",
+    "apps.billing",
     "apps.dashboard",
 ]
 MIDDLEWARE = [
@@ -195,6 +196,7 @@ EMAIL_TIMEOUT = 10
 # --- bays -----------------------------------------------------------------------------------------------------------------------
 CURRENCY = env.text("CARINA_CURRENCY", "USD")
 HOURS_PER_MONTH = Decimal(730)
+BILLING_TIME_ZONE = env.text("CARINA_BILLING_TIME_ZONE", "UTC")
 MAX_HOSTS_PER_BAY = env.integer("CARINA_MAX_HOSTS_PER_BAY", 50)
 DEFAULT_MAX_BAYS = env.integer("CARINA_DEFAULT_MAX_BAYS", 10)
 DEFAULT_MAX_HOSTS = env.integer("CARINA_DEFAULT_MAX_HOSTS", 50)

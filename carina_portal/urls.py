@@ -14,8 +14,10 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("admin/", admin.site.urls),
     path("", include("apps.accounts.urls")),
+    path("", include("apps.billing.api.urls")),
     path("", include("apps.bays.api.urls")),
     path("", include("apps.dashboard.urls")),
+    path("", include("apps.billing.urls")),
     path("", include("apps.tenants.urls")),
     path("", include("apps.bays.urls")),
 ]

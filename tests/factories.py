@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from apps.bays.models import Bay, Condition, Health, Host
 from apps.bays.plan import plan_hosts, plan_network
 from apps.bays.services import create_bay
 from apps.bays.spec import parse_spec
+from apps.billing.models import Price
 from apps.coes.base import load_coe
 from apps.common.clock import now
 from apps.hosts.contracts import HostKind
@@ -84,10 +85,22 @@ def make_cloud(name: str = "local", *, free: int = 100, kind: HostKind = HostKin
 def make_flavor(
     name: str = "c1.small", *, kind: HostKind = HostKind.CONTAINER, vcpus: int = 1, price: str = "0.010", **more: Any
 ) -> Flavor:
-    """Return a new flavor with 1 GiB memory and 10 GiB disk a CPU."""
-    return Flavor.objects.create(
+    """Return a new flavor with 1 GiB memory and 10 GiB disk a CPU, at a price that has always held."""
+    flavor = Flavor.objects.create(
         name=name, host_kind=kind, vcpus=vcpus, memory_mib=vcpus * 1024, disk_gib=vcpus * 10, price_per_hour=Decimal(price), **more
     )
+    make_price(flavor, price)
+    return flavor
+
+
+def make_price(
+    flavor: Flavor, per_hour: str | None, *, starts_at: datetime = datetime(2000, 1, 1, tzinfo=UTC), currency: str = "USD", **more: Any
+) -> Price:
+    """Return a new price of the flavor; `cloud` and `tiers` as the model has them."""
+    return Price.objects.create(
+        flavor=flavor, per_hour=Decimal(per_hour) if per_hour is not None else None, currency=currency, starts_at=starts_at,
+        created_by="tests", created_at=now(), **more,
+    )  # fmt: skip
 
 
 def make_bay(

@@ -165,7 +165,8 @@ class Host(Identified):
     """One machine of a bay, as the reconciler knows it. `ref` is its name in the cloud; number, address and ref outlive a replacement.
 
     `address` is NULL until it is known. A host with a `published_port` shall be reachable from outside; `published_address` is where, empty
-    until the cloud has said it.
+    until the cloud has said it. `delete_requested_at` is when somebody asked for what makes it go, and alone here written by services:
+    from then on it is not billed.
     """
 
     class State(models.TextChoices):
@@ -192,6 +193,7 @@ class Host(Identified):
     detail = models.TextField(blank=True)
     node_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField()
+    delete_requested_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
     removed_at = models.DateTimeField(null=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
+from apps.bays.leaving import staying_and_surplus
 from apps.bays.models import ALIVE, Bay, Host, NodeGroup
 from apps.coes.contracts import Role
 from apps.common.clock import now
@@ -50,11 +51,11 @@ def plan_hosts(*, bay: Bay, provider: Provider, engine_port: int) -> None:
     live = list(bay.hosts.exclude(state=Host.State.REMOVED).select_related("group").order_by("index"))
     taken = {host.index for host in live}
     for group in bay.groups.order_by("role"):
-        mine = [host for host in live if host.group_id == group.id and host.state != Host.State.DRAINING]
-        for host in mine[group.count :]:
+        staying, surplus = staying_and_surplus(group=group, live=live)
+        for host in surplus:
             host.state = Host.State.DRAINING
             host.save(update_fields=["state"])
-        for _ in range(group.count - len(mine)):
+        for _ in range(group.count - len(staying)):
             index = next(number for number in range(1, 245) if number not in taken)
             taken.add(index)
             host = _new_host(bay=bay, group=group, index=index)

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from apps.audit.services import Actor, record
 from apps.bays.estimates import needs_of
+from apps.bays.leaving import note_leaving
 from apps.bays.models import ALIVE, Bay, NodeGroup
 from apps.bays.selectors import get_bay, promised_hosts
 from apps.bays.spec import BaySpec, parse_count, parse_name
@@ -109,6 +110,7 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     before = bay.node_count
     bay.groups.filter(role=Role.WORKER).update(count=count - managers)
     _bump(bay)
+    note_leaving(bay=bay, at=bay.updated_at)
     _submit(bay, kind="bay.resize", by=access.actor)
     _audit(
         by=access.actor,
@@ -202,6 +204,7 @@ def delete_locked(*, bay: Bay, by: Actor) -> None:
         )
     bay.delete_requested_at = now()
     _bump(bay, "delete_requested_at")
+    note_leaving(bay=bay, at=bay.delete_requested_at)
     submit(tenant=bay.tenant, kind="bay.delete", subject_id=bay.id, generation=bay.generation, by=by, preempts=True)
     _audit(by=by, bay=bay, action="bay.deleted", sentence=f"asked to delete the bay {bay.name} with its {bay.node_count} hosts")
 

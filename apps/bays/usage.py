@@ -14,6 +14,7 @@ from apps.bays.models import ALIVE, Bay, Host, NodeGroup
 from apps.coes.contracts import Role
 from apps.common.errors import LimitReached
 from apps.hosts.models import Flavor
+from apps.tenants.holds import refuse_growth_on_hold
 from apps.tenants.limits import LIMITS
 from apps.tenants.models import Tenant
 
@@ -62,10 +63,12 @@ def usage_after(*, tenant: Tenant, flavor: Flavor | None = None, more_bays: int 
 
 
 def check_limits(*, tenant: Tenant, flavor: Flavor, more_bays: int = 0, more_hosts: int = 0) -> None:
-    """Raise LimitReached, naming every limit in the way, if the tenant may not have so much more.
+    """Raise LimitReached, naming every limit in the way, if the tenant may not have so much more; Conflict if it may not grow at all now.
 
     What is accepted after this is reserved if the caller holds the tenant's row lock and writes what is wanted in the same transaction.
     """
+    if more_bays > 0 or more_hosts > 0:
+        refuse_growth_on_hold(tenant=tenant)
     over = [each for each in usage_after(tenant=tenant, flavor=flavor, more_bays=more_bays, more_hosts=more_hosts) if each.exceeded]
     if not over:
         return

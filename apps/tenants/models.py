@@ -158,6 +158,24 @@ class QuotaRequest(Identified):
         return f"{self.tenant_id} {self.state}"
 
 
+class Hold(models.Model):
+    """Why a tenant may not grow: no new bays and no further hosts while it stands; what runs goes on. Put and lifted by layers above.
+
+    `code` names the cause (each stands once), `sentence` says it to people, with what to do about it.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="holds")
+    code = models.CharField(max_length=60)
+    sentence = models.TextField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "code"], name="one_hold_per_cause")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.code}"
+
+
 class ApiToken(Identified):
     """A bearer token, or an application credential, of one user for one tenant.
 

@@ -27,6 +27,9 @@ class Permission(StrEnum):
     TOKEN_MANAGE = "token:manage"  # noqa: S105 - a permission
     """See and revoke one's own tokens; making one never gives more than the maker's role."""
     BILLING_READ = "billing:read"
+    """See usage, spend, invoices, credit and budgets."""
+    BILLING_MANAGE = "billing:manage"
+    """Say where invoices go, pay them, set budgets."""
     AUDIT_READ = "audit:read"
 
 
@@ -46,7 +49,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.OWNER: frozenset(Permission),
     Role.ADMIN: frozenset(Permission) - {Permission.TENANT_DELETE, Permission.OWNER_MANAGE},
     Role.OPERATOR: _MEMBER | _BAYS | {Permission.BAY_READ},
-    Role.BILLING: _MEMBER | {Permission.BILLING_READ},
+    Role.BILLING: _MEMBER | {Permission.BILLING_READ, Permission.BILLING_MANAGE},
     Role.VIEWER: _MEMBER | {Permission.BAY_READ},
 }
 
@@ -54,7 +57,7 @@ MEANING: dict[Role, str] = {
     Role.OWNER: "may do everything, makes other owners, and alone may delete the organisation",
     Role.ADMIN: "runs bays, people and settings; may not touch owners or delete the organisation",
     Role.OPERATOR: "creates, changes and deletes bays, and gets their credentials",
-    Role.BILLING: "sees usage, prices and bills, but no bays",
+    Role.BILLING: "sees usage and bills, pays them and sets budgets; sees no bays",
     Role.VIEWER: "sees bays and people, changes nothing, gets no credentials of bays",
 }
 """What each role is for, to stand after its name."""

@@ -1,0 +1,5 @@
+from django.urls import URLPattern
+
+TENANT = "api/v1/tenants/<str:tenant>"
+
+urlpatterns: list[URLPattern] = []

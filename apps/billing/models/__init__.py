@@ -1,0 +1,31 @@
+"""Rows of billing, by subject: accounts and plans, prices, usage, invoices, payments, credit, budgets."""
+
+from apps.billing.models.accounts import Account, Plan, Subscription
+from apps.billing.models.budgets import Budget, BudgetCrossing
+from apps.billing.models.credit import CreditGrant, CreditUse
+from apps.billing.models.invoices import Invoice, InvoiceLine, InvoiceSeries, Issuer, TaxRate
+from apps.billing.models.payments import Payment, Reminder, StripeEvent
+from apps.billing.models.prices import Price
+from apps.billing.models.usage import DailyUsage, Interval, MeteredHost
+
+__all__ = [
+    "Account",
+    "Budget",
+    "BudgetCrossing",
+    "CreditGrant",
+    "CreditUse",
+    "DailyUsage",
+    "Interval",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceSeries",
+    "Issuer",
+    "MeteredHost",
+    "Payment",
+    "Plan",
+    "Price",
+    "Reminder",
+    "StripeEvent",
+    "Subscription",
+    "TaxRate",
+]
