@@ -1,7 +1,6 @@
 """Every setting of the portal, from the environment. Secrets have no default; `make run` generates them under `var/`."""
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +194,7 @@ EMAIL_TIMEOUT = 10
 
 # --- bays -----------------------------------------------------------------------------------------------------------------------
 CURRENCY = env.text("CARINA_CURRENCY", "USD")
-HOURS_PER_MONTH = Decimal(730)
+PRICE_LIST = "apps.billing.quotes.BookPrices"  # who tells bays what hosts cost (apps.bays.pricing)
 BILLING_TIME_ZONE = env.text("CARINA_BILLING_TIME_ZONE", "UTC")
 MAX_HOSTS_PER_BAY = env.integer("CARINA_MAX_HOSTS_PER_BAY", 50)
 DEFAULT_MAX_BAYS = env.integer("CARINA_DEFAULT_MAX_BAYS", 10)

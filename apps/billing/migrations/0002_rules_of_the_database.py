@@ -163,6 +163,7 @@ TABLES = (
 
 class Migration(migrations.Migration):
     dependencies = [("billing", "0001_initial"), ("bays", "0006_leaving_hosts")]
+    run_before = [("hosts", "0003_prices_in_the_price_book")]  # which removes the prices that are copied here
     operations = [
         migrations.RunSQL(CLOCK, NO_CLOCK),
         migrations.RunSQL(OVERLAPS, NO_OVERLAPS),
