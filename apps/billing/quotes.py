@@ -18,7 +18,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from apps.bays.models import NodeGroup
-from apps.bays.pricing import HOUR, Figure, Hosts, Month, Quote, cost_of
+from apps.bays.pricing import HOUR, Cost, Figure, Hosts, Month, Quote, cost_of
 from apps.billing.models import Account, Plan, Subscription
 from apps.billing.periods import Period, local_day, month_at
 from apps.billing.price_book import Rate, Stretch, price_book
@@ -87,8 +87,8 @@ class BookPrices:
         running = self._running(instead_of)
         rest, before, after = (self._bill([*running.rest, *some]) for some in ((), running.own, hosts))
         return Quote(
-            before=replace(cost_of(prices=self, hosts=running.own), **self._priced(running.own, before, rest)),
-            after=replace(cost_of(prices=self, hosts=hosts), **self._priced(hosts, after, rest)),
+            before=self._cost(running.own, before, rest),
+            after=self._cost(hosts, after, rest),
             figures=self._figures(hosts, after, rest),
         )
 
@@ -139,11 +139,16 @@ class BookPrices:
             Subscription.objects.filter(tenant=self._tenant, starts_at__lte=self._at).select_related("plan").order_by("-starts_at").first()
         )
         plan = begun.plan if begun is not None else Plan.objects.filter(is_default=True).first()
-        return Terms.of(plan=plan) if plan is not None else Terms()
+        if plan is None:
+            return Terms()
+        if plan.currency and plan.currency != self.currency:  # its amounts mean nothing here, and no invoice is written by them
+            return Terms(title=plan.title, kind=plan.kind, discount_percent=plan.discount_percent)
+        return Terms.of(plan=plan)
 
-    def _priced(self, hosts: Sequence[Hosts], with_them: Bill, without: Bill) -> dict[str, Decimal | None]:
-        unpriced = any(self.per_hour(flavor=each.flavor, cloud=each.cloud) is None for each in hosts)
-        return {"per_month": None if unpriced else with_them.net - without.net}
+    def _cost(self, hosts: Sequence[Hosts], with_them: Bill, without: Bill) -> Cost:
+        """Return the list's cost of the hosts, with what the bills differ by in place of its sum for the month."""
+        listed = cost_of(prices=self, hosts=hosts)
+        return replace(listed, per_month=with_them.net - without.net) if listed.per_month is not None else listed
 
     def _figures(self, hosts: Sequence[Hosts], after: Bill, rest: Bill) -> list[Figure]:
         """Return what lies between the hourly price times the hours of the month and what the invoice would be higher by."""

@@ -170,7 +170,7 @@ class UsageSerializer(serializers.Serializer[Any]):
 class FigureSerializer(serializers.Serializer[Any]):
     """An amount, what it is, and a sentence about it."""
 
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # hides nothing: declared fields are taken off the class
     amount = Amount()
     sentence = serializers.CharField(allow_blank=True)
 
