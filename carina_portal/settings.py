@@ -1,7 +1,6 @@
 """Every setting of the portal, from the environment. Secrets have no default; `make run` generates them under `var/`."""
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +202,7 @@ EMAIL_TIMEOUT = 10
 
 # --- bays -----------------------------------------------------------------------------------------------------------------------
 CURRENCY = env.text("CARINA_CURRENCY", "USD")
-HOURS_PER_MONTH = Decimal(730)
+PRICE_LIST = "apps.billing.quotes.BookPrices"  # who tells bays what hosts cost (apps.bays.pricing)
 BILLING_TIME_ZONE = env.text("CARINA_BILLING_TIME_ZONE", "UTC")
 # Both or neither: with the key alone, payments would be taken and never noted. Without them nothing here speaks of cards.
 STRIPE_SECRET_KEY = env.optional_secret("CARINA_STRIPE_SECRET_KEY")

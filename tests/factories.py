@@ -83,13 +83,12 @@ def make_cloud(name: str = "local", *, free: int = 100, kind: HostKind = HostKin
 
 
 def make_flavor(
-    name: str = "c1.small", *, kind: HostKind = HostKind.CONTAINER, vcpus: int = 1, price: str = "0.010", **more: Any
+    name: str = "c1.small", *, kind: HostKind = HostKind.CONTAINER, vcpus: int = 1, price: str | None = "0.010", **more: Any
 ) -> Flavor:
-    """Return a new flavor with 1 GiB memory and 10 GiB disk a CPU, at a price that has always held."""
-    flavor = Flavor.objects.create(
-        name=name, host_kind=kind, vcpus=vcpus, memory_mib=vcpus * 1024, disk_gib=vcpus * 10, price_per_hour=Decimal(price), **more
-    )
-    make_price(flavor, price)
+    """Return a new flavor with 1 GiB memory and 10 GiB disk a CPU, at a price that has always held, or without any."""
+    flavor = Flavor.objects.create(name=name, host_kind=kind, vcpus=vcpus, memory_mib=vcpus * 1024, disk_gib=vcpus * 10, **more)
+    if price is not None:
+        make_price(flavor, price)
     return flavor
 
 

@@ -1,14 +1,16 @@
 """What a create form offers: kinds of hosts with their trade-off, and their flavors with price, room, or the reason why not."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.utils.translation import gettext_lazy as _
 
 from apps.bays.presenters import Words
+from apps.bays.pricing import Prices
 from apps.bays.selectors import promised_hosts
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Flavor
-from apps.hosts.placement import Offer, offers
+from apps.hosts.placement import offers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +50,41 @@ TRADE_OFFS: dict[str, TradeOff] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlavorOffer:
+    """A flavor as a form offers it: for how many hosts there is room, or the reason why there is none, and what one costs.
+
+    Amounts are None where it has no price, which is the reason then.
+    """
+
+    flavor: Flavor
+    room: int
+    reason: str
+    per_hour: Decimal | None
+    per_month: Decimal | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class KindOffer:
     """A kind of host with its flavors. `reason` is why none of them can be had, where they share one; else empty."""
 
     kind: str
     trade_off: TradeOff
-    offers: list[Offer]
+    offers: list[FlavorOffer]
     reason: str
 
 
-def kinds_on_offer(*, cloud_name: str = "") -> list[KindOffer]:
-    """Return every kind of host this portal has flavors for, with what its clouds, or the one of that name, can give of them now."""
-    flavors = sorted(Flavor.objects.filter(enabled=True), key=lambda flavor: (flavor.memory_mib, flavor.price_per_hour))
-    found = offers(flavors=flavors, promised=promised_hosts(), cloud_name=cloud_name)
+def kinds_on_offer(*, prices: Prices, cloud_name: str = "") -> list[KindOffer]:
+    """Return every kind of host this portal has flavors for, with what its clouds, or the one of that name, can give of them now.
+
+    A flavor without a price is not to be had. The smallest comes first, of equal ones the cheapest.
+    """
+    flavors = list(Flavor.objects.filter(enabled=True))
+    found = []
+    for offer in offers(flavors=flavors, promised=promised_hosts(), cloud_name=cloud_name, bar=prices.why_none):
+        per_hour = prices.per_hour(flavor=offer.flavor, cloud=offer.cloud)
+        per_month = prices.per_month(per_hour=per_hour) if per_hour is not None else None
+        found.append(FlavorOffer(flavor=offer.flavor, room=offer.room, reason=offer.reason, per_hour=per_hour, per_month=per_month))
+    found.sort(key=lambda offer: (offer.flavor.memory_mib, offer.per_hour is None, offer.per_hour or 0, offer.flavor.name))
     by_kind = {kind: [offer for offer in found if offer.flavor.host_kind == kind] for kind in TRADE_OFFS}
     return [
         KindOffer(kind=kind, trade_off=TRADE_OFFS[kind], offers=mine, reason=_shared_reason(mine)) for kind, mine in by_kind.items() if mine
@@ -72,6 +96,6 @@ def first_flavor_with_room(*, kinds: list[KindOffer]) -> str:
     return next((offer.flavor.name for kind in kinds for offer in kind.offers if offer.room), "")
 
 
-def _shared_reason(found: list[Offer]) -> str:
+def _shared_reason(found: list[FlavorOffer]) -> str:
     reasons = {offer.reason for offer in found}
     return reasons.pop() if len(reasons) == 1 else ""

@@ -6,6 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from apps.bays.spec import BaySpec, parse_spec
+from apps.bays.tags import tags_of_text
 from apps.coes.base import all_coes
 from apps.common.errors import CarinaError
 from apps.common.pages import DomainForm
@@ -39,6 +40,10 @@ def _count_field(**extra: Any) -> forms.IntegerField:
     return forms.IntegerField(label=_("Hosts"), error_messages=NOT_A_NUMBER, widget=widget, **extra)
 
 
+def _tags_field() -> forms.CharField:
+    return forms.CharField(label=_("Tags"), required=False, widget=forms.TextInput(attrs=PLAIN))
+
+
 def cloud_choices(*, clouds: Sequence[Cloud]) -> list[tuple[str, str] | tuple[str, list[tuple[str, str]]]]:
     """Return the choices of clouds: one with several regions is a group of them, any other a choice by itself, in the order given."""
     by_group: dict[str, list[Cloud]] = {}
@@ -68,6 +73,8 @@ class CreateForm(DomainForm):
     ttl = forms.TypedChoiceField(label=_("Keep it"), choices=LIFETIMES, coerce=int, empty_value=None, required=False)
     cloud = forms.ChoiceField(label=_("Cloud"), required=False)
 
+    tags = _tags_field()
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.coes = all_coes()
@@ -83,6 +90,8 @@ class CreateForm(DomainForm):
         if typed is None:
             return None
         try:
+            if "tags" in typed:
+                typed["tags"] = tags_of_text(text=typed["tags"])
             return parse_spec(data=typed)
         except CarinaError as error:
             self.blame(error)
@@ -99,6 +108,22 @@ class RenameForm(DomainForm):
     """Another name for a bay."""
 
     name = forms.CharField(label=_("Name"), required=False, widget=forms.TextInput(attrs=PLAIN))
+
+
+class TagsForm(DomainForm):
+    """Other tags for a bay, all of them."""
+
+    tags = _tags_field()
+
+    def typed_tags(self) -> dict[str, str] | None:
+        """Return the tags that were typed, or None with the refusal shown at the field."""
+        if not self.is_valid():
+            return None
+        try:
+            return tags_of_text(text=self.cleaned_data["tags"])
+        except CarinaError as error:
+            self.blame(error)
+            return None
 
 
 class DeleteForm(DomainForm):

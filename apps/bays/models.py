@@ -1,10 +1,11 @@
-from decimal import Decimal
 from functools import cached_property
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q, Value
+from django.db.models.lookups import Exact
 
+from apps.bays.pricing import Cost, Hosts, cost_of, prices_for
 from apps.coes.contracts import Role
 from apps.common.models import Identified
 from apps.credentials.models import CertificateAuthority
@@ -59,6 +60,7 @@ class Bay(Identified):
     next_authority = models.OneToOneField(CertificateAuthority, on_delete=models.PROTECT, null=True, related_name="+")
     delete_requested_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True, db_index=True)
+    tags = models.JSONField(default=dict)
     created_by = models.CharField(max_length=254)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -83,6 +85,10 @@ class Bay(Identified):
             models.CheckConstraint(
                 condition=Q(condition="deleted", deleted_at__isnull=False) | (~Q(condition="deleted") & ALIVE),
                 name="deleted_bays_have_an_end",
+            ),
+            models.CheckConstraint(
+                condition=Exact(Func(F("tags"), function="jsonb_typeof", output_field=models.TextField()), Value("object")),
+                name="tags_are_an_object",
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["tenant", "-created_at"], condition=ALIVE, name="live_bays_of_tenant")]
@@ -135,9 +141,14 @@ class Bay(Identified):
         return min(self.groups.all(), key=lambda group: group.role).flavor
 
     @property
-    def price_per_hour(self) -> Decimal:
-        """What its hosts cost an hour, in the portal's currency."""
-        return sum((group.count * group.flavor.price_per_hour for group in self.groups.all()), Decimal(0))
+    def wanted(self) -> list[Hosts]:
+        """The hosts it shall have, as they are priced."""
+        return [Hosts(flavor=group.flavor, cloud=self.cloud, count=group.count) for group in self.groups.all() if group.count]
+
+    @cached_property
+    def price(self) -> Cost:
+        """What its hosts cost by the tenant's price list. Selectors fill it for whole lists at once."""
+        return cost_of(prices=prices_for(tenant=self.tenant), hosts=self.wanted)
 
     @property
     def live_hosts(self) -> "list[Host]":

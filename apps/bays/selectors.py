@@ -1,12 +1,13 @@
 """Reading bays: always through a tenant, with all a page or an answer needs loaded in a fixed number of queries."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from apps.bays.models import ALIVE, STATUS_WHILE, Bay, Condition, Host, NodeGroup
+from apps.bays.pricing import cost_of, prices_for
 from apps.common.errors import NotFound
 from apps.common.scope import as_system
 from apps.hosts.placement import Promise
@@ -67,6 +68,7 @@ def bays_with_operations(*, access: Access) -> list[Bay]:
     for bay in listed:
         if bay.id in newest:  # one that was created between the two reads asks for its operation itself
             bay.operation = newest[bay.id]
+    _price(listed, tenant=access.tenant)
     return listed
 
 
@@ -76,6 +78,7 @@ def bays_named(*, access: Access, ids: Sequence[UUID]) -> list[Bay]:
     found = {bay.id: bay for bay in bays_of(access=access).filter(id__in=ids)}
     for bay in found.values():
         bay.operation = newest.get(bay.id)
+    _price(found.values(), tenant=access.tenant)
     return [found[bay_id] for bay_id in ids if bay_id in found]
 
 
@@ -113,6 +116,12 @@ def promised_hosts() -> list[Promise]:
                 Promise(cloud_id=group.bay.cloud_id, aggregate=group.bay.aggregate, size=group.flavor.size, count=group.count - counted)
             )
     return promised
+
+
+def _price(bays: Iterable[Bay], *, tenant: Tenant) -> None:
+    prices = prices_for(tenant=tenant)
+    for bay in bays:
+        bay.price = cost_of(prices=prices, hosts=bay.wanted)
 
 
 def _named(reference: str) -> Q:

@@ -7,17 +7,19 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 
-from apps.audit.services import Actor, record
+from apps.audit.services import Actor
 from apps.bays.estimates import needs_of
 from apps.bays.leaving import note_leaving
 from apps.bays.models import ALIVE, Bay, NodeGroup
+from apps.bays.pricing import prices_for
 from apps.bays.selectors import get_bay, promised_hosts
 from apps.bays.spec import BaySpec, parse_count, parse_name
 from apps.bays.usage import check_limits, growth_of
+from apps.bays.writes import audit, bump, lock_bay
 from apps.coes.base import load_coe
 from apps.coes.contracts import Role
 from apps.common.clock import now
-from apps.common.errors import Conflict, InvalidInput, PreconditionFailed
+from apps.common.errors import Conflict, InvalidInput
 from apps.credentials.services import create_authority
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Cloud
@@ -25,6 +27,7 @@ from apps.hosts.placement import choose
 from apps.operations.engine import submit
 from apps.operations.selectors import unfinished_of
 from apps.tenants.context import Access
+from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission
 from apps.tenants.services import lock_tenant
 
@@ -53,7 +56,7 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
             f"There is already a bay “{spec.name}” in {tenant.name}.", code="name_taken", errors={"name": "This name is in use."}
         )
     check_limits(tenant=tenant, flavor=spec.flavor, more_bays=1, more_hosts=spec.node_count)
-    place = _place(spec)
+    place = _place(tenant, spec)
     moment = now()
     bay = Bay.objects.create(
         tenant=tenant,
@@ -63,6 +66,7 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
         cloud=place[0],
         aggregate=place[1],
         expires_at=moment + spec.ttl if spec.ttl else None,
+        tags=dict(spec.tags),
         created_by=access.actor.label,
         created_at=moment,
         updated_at=moment,
@@ -71,7 +75,7 @@ def create_bay(*, access: Access, spec: BaySpec) -> Bay:
         NodeGroup.objects.create(tenant=tenant, bay=bay, role=role, flavor=spec.flavor, count=count)
     _submit(bay, kind="bay.create", by=access.actor)
     hosts = f"{spec.node_count} {'host' if spec.node_count == 1 else 'hosts'} of {spec.flavor.name}"
-    _audit(by=access.actor, bay=bay, action="bay.created", sentence=f"asked for the bay {bay.name} ({spec.coe.title}, {hosts})")
+    audit(by=access.actor, bay=bay, action="bay.created", sentence=f"asked for the bay {bay.name} ({spec.coe.title}, {hosts})")
     return bay
 
 
@@ -83,7 +87,7 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
     """
     access.require(Permission.BAY_CHANGE)
     tenant = lock_tenant(tenant_id=access.tenant.id)
-    bay = _lock_bay(access=access, reference=reference, if_match=if_match)
+    bay = lock_bay(access=access, reference=reference, if_match=if_match)
     count = parse_count(node_count)
     _refuse_while_busy(bay)
     managers = bay.manager_count
@@ -106,13 +110,14 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
             promised=promised_hosts(),
             needs=needs_of(coe=load_coe(name=bay.coe)),
             aggregate_name=bay.aggregate,
+            bar=prices_for(tenant=tenant).why_none,
         )
     before = bay.node_count
     bay.groups.filter(role=Role.WORKER).update(count=count - managers)
-    _bump(bay)
+    bump(bay=bay)
     note_leaving(bay=bay, at=bay.updated_at)
     _submit(bay, kind="bay.resize", by=access.actor)
-    _audit(
+    audit(
         by=access.actor,
         bay=bay,
         action="bay.resized",
@@ -126,19 +131,19 @@ def resize_bay(*, access: Access, reference: str, node_count: object, if_match: 
 def rename_bay(*, access: Access, reference: str, name: object, if_match: str | None = None) -> Bay:
     """Give the bay another name; its hosts keep theirs. Raises Conflict for a name in use."""
     access.require(Permission.BAY_CHANGE)
-    bay = _lock_bay(access=access, reference=reference, if_match=if_match)
+    bay = lock_bay(access=access, reference=reference, if_match=if_match)
     wanted = parse_name(name)
     if wanted == bay.name:
         return bay
     before, bay.name = bay.name, wanted
     try:
         with transaction.atomic():
-            _bump(bay, "name")
+            bump(bay=bay, fields=("name",))
     except IntegrityError as error:
         raise Conflict(
             f"There is already a bay “{wanted}” in {bay.tenant.name}.", code="name_taken", errors={"name": "This name is in use."}
         ) from error
-    _audit(
+    audit(
         by=access.actor,
         bay=bay,
         action="bay.renamed",
@@ -152,10 +157,10 @@ def rename_bay(*, access: Access, reference: str, name: object, if_match: str | 
 def heal_bay(*, access: Access, reference: str) -> Bay:
     """Accept the order to make the bay as it shall be: lost hosts are replaced, a failed operation is tried again."""
     access.require(Permission.BAY_CHANGE)
-    bay = _lock_bay(access=access, reference=reference, if_match=None)
+    bay = lock_bay(access=access, reference=reference, if_match=None)
     _refuse_while_busy(bay)
     _submit(bay, kind="bay.heal", by=access.actor)
-    _audit(by=access.actor, bay=bay, action="bay.healed", sentence=f"asked to heal the bay {bay.name}")
+    audit(by=access.actor, bay=bay, action="bay.healed", sentence=f"asked to heal the bay {bay.name}")
     return _fresh(access=access, bay=bay)
 
 
@@ -167,7 +172,7 @@ def rotate_ca(*, access: Access, reference: str) -> Bay:
     another operation runs, or before the bay has an authority and an endpoint.
     """
     access.require(Permission.BAY_CHANGE)
-    bay = _lock_bay(access=access, reference=reference, if_match=None)
+    bay = lock_bay(access=access, reference=reference, if_match=None)
     _refuse_while_busy(bay)
     if bay.authority_id is None or not bay.endpoint:
         raise Conflict(
@@ -175,9 +180,9 @@ def rotate_ca(*, access: Access, reference: str) -> Bay:
         )
     if not bay.rotating:
         bay.next_authority = create_authority(tenant=bay.tenant, name=f"{bay.name} bay CA of {now():%Y-%m-%d}")
-    _bump(bay, "next_authority")
+    bump(bay=bay, fields=("next_authority",))
     submit(tenant=bay.tenant, kind="bay.rotate_ca", subject_id=bay.id, generation=bay.generation, by=access.actor)
-    _audit(
+    audit(
         by=access.actor,
         bay=bay,
         action="bay.ca_rotated",
@@ -190,7 +195,7 @@ def rotate_ca(*, access: Access, reference: str) -> Bay:
 def delete_bay(*, access: Access, reference: str, if_match: str | None = None) -> Bay:
     """Accept the deletion of a bay at any time; a running operation gives way. Raises Conflict if it is being deleted already."""
     access.require(Permission.BAY_DELETE)
-    bay = _lock_bay(access=access, reference=reference, if_match=if_match)
+    bay = lock_bay(access=access, reference=reference, if_match=if_match)
     delete_locked(bay=bay, by=access.actor)
     return _fresh(access=access, bay=bay)
 
@@ -203,10 +208,10 @@ def delete_locked(*, bay: Bay, by: Actor) -> None:
             f"The bay {bay.name} is already being deleted, since {seconds:.0f} s; wait for it to be gone.", code="already_deleting"
         )
     bay.delete_requested_at = now()
-    _bump(bay, "delete_requested_at")
+    bump(bay=bay, fields=("delete_requested_at",))
     note_leaving(bay=bay, at=bay.delete_requested_at)
     submit(tenant=bay.tenant, kind="bay.delete", subject_id=bay.id, generation=bay.generation, by=by, preempts=True)
-    _audit(by=by, bay=bay, action="bay.deleted", sentence=f"asked to delete the bay {bay.name} with its {bay.node_count} hosts")
+    audit(by=by, bay=bay, action="bay.deleted", sentence=f"asked to delete the bay {bay.name} with its {bay.node_count} hosts")
 
 
 def delete_expired_bays() -> int:
@@ -222,30 +227,22 @@ def delete_expired_bays() -> int:
     return count
 
 
-def etag_of(*, bay: Bay) -> str:
-    """Return the entity tag of the bay's desired state."""
-    return f'"{bay.id.hex[:8]}-{bay.generation}"'
-
-
 def _submit(bay: Bay, *, kind: str, by: Actor) -> None:
     on_metal = bay.groups.filter(count__gt=0, flavor__host_kind=HostKind.BAREMETAL).exists()
     limit = LIMIT_ON_METAL if on_metal else None
     submit(tenant=bay.tenant, kind=kind, subject_id=bay.id, generation=bay.generation, by=by, limit=limit)
 
 
-def _place(spec: BaySpec) -> tuple[Cloud, str]:
+def _place(tenant: Tenant, spec: BaySpec) -> tuple[Cloud, str]:
     found = choose(
-        flavor=spec.flavor, count=spec.node_count, cloud_name=spec.cloud, promised=promised_hosts(), needs=needs_of(coe=spec.coe)
+        flavor=spec.flavor,
+        count=spec.node_count,
+        cloud_name=spec.cloud,
+        promised=promised_hosts(),
+        needs=needs_of(coe=spec.coe),
+        bar=prices_for(tenant=tenant).why_none,
     )
     return found.cloud, found.aggregate.name if found.aggregate else ""
-
-
-def _lock_bay(*, access: Access, reference: str, if_match: str | None) -> Bay:
-    found = get_bay(access=access, reference=reference)
-    bay = access.tenant.bays.select_for_update(of=("self",)).select_related("tenant", "cloud").get(id=found.id)
-    if if_match is not None and if_match.strip() not in {"*", etag_of(bay=bay)}:
-        raise PreconditionFailed(f"The bay {bay.name} was changed meanwhile; read it again and repeat what you meant.")
-    return bay
 
 
 def _refuse_while_busy(bay: Bay) -> None:
@@ -255,15 +252,5 @@ def _refuse_while_busy(bay: Bay) -> None:
         raise Conflict(f"The bay {bay.name} is being {word} right now ({running.progress} %); wait until that is done.", code="bay_busy")
 
 
-def _bump(bay: Bay, *fields: str) -> None:
-    bay.generation += 1
-    bay.updated_at = now()
-    bay.save(update_fields=["generation", "updated_at", *fields])
-
-
 def _fresh(*, access: Access, bay: Bay) -> Bay:
     return get_bay(access=access, reference=str(bay.id))
-
-
-def _audit(*, by: Actor, bay: Bay, action: str, sentence: str, data: dict[str, object] | None = None) -> None:
-    record(by=by, action=action, sentence=sentence, tenant_id=bay.tenant_id, target_id=str(bay.id), target_label=bay.name, data=data)

@@ -7,13 +7,14 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.bays.tags import parse_tags
 from apps.coes.base import COES, Coe, load_coe
 from apps.common.errors import InvalidInput
 from apps.common.names import check_name
 from apps.hosts.models import Flavor
 
 SHORTEST_TTL, LONGEST_TTL = timedelta(minutes=10), timedelta(days=365)
-FIELDS = ("name", "coe", "coe_version", "flavor", "node_count", "manager_count", "cloud", "ttl")
+FIELDS = ("name", "coe", "coe_version", "flavor", "node_count", "manager_count", "cloud", "ttl", "tags")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class BaySpec:
     manager_count: int
     cloud: str
     ttl: timedelta | None
+    tags: Mapping[str, str]
 
 
 def parse_spec(*, data: Mapping[str, Any]) -> BaySpec:
@@ -50,10 +52,21 @@ def parse_spec(*, data: Mapping[str, Any]) -> BaySpec:
     managers = checked("manager_count", parse_managers, data.get("manager_count"), coe, count) if coe and count else 0
     cloud = checked("cloud", parse_text, "cloud", "" if data.get("cloud") is None else data["cloud"])
     ttl = checked("ttl", parse_ttl, data.get("ttl"))
+    tags = checked("tags", lambda value: parse_tags(value=value), data.get("tags", {}))
     if faults:
         first = next(iter(faults.values()))
         raise InvalidInput(first.detail, code=first.code, errors={field: fault.detail for field, fault in faults.items()})
-    return BaySpec(name=name, coe=coe, coe_version=version, flavor=flavor, node_count=count, manager_count=managers, cloud=cloud, ttl=ttl)
+    return BaySpec(
+        name=name,
+        coe=coe,
+        coe_version=version,
+        flavor=flavor,
+        node_count=count,
+        manager_count=managers,
+        cloud=cloud,
+        ttl=ttl,
+        tags=tags,
+    )
 
 
 def refuse_unknown(*, data: Mapping[str, Any], allowed: tuple[str, ...]) -> None:

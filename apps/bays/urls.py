@@ -1,5 +1,5 @@
 from apps.bays.pages.access import bay_bundle, bay_ca, bay_certificates
-from apps.bays.pages.change import bay_delete, bay_heal, bay_rename, bay_resize, bay_resize_estimate, bay_rotate_ca
+from apps.bays.pages.change import bay_delete, bay_heal, bay_rename, bay_resize, bay_resize_estimate, bay_rotate_ca, bay_tags
 from apps.bays.pages.create import bay_estimate, bay_new
 from apps.bays.pages.listing import bay_list
 from apps.bays.pages.quota import quota, quota_withdraw
@@ -28,6 +28,7 @@ urlpatterns = [
     *both(f"{BAY}resize", bay_resize, "resize"),
     *both(f"{BAY}resize/estimate", bay_resize_estimate, "resize_estimate"),
     *both(f"{BAY}rename", bay_rename, "rename"),
+    *both(f"{BAY}tags", bay_tags, "tags"),
     *both(f"{BAY}heal", bay_heal, "heal"),
     *both(f"{BAY}rotate-ca", bay_rotate_ca, "rotate_ca"),
     *both(f"{BAY}delete", bay_delete, "delete"),

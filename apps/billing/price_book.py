@@ -73,7 +73,7 @@ class PriceBook:
             if price.per_hour is not None:
                 self.rates[price.id] = Rate(id=price.id, per_hour=price.per_hour, tiers=_tiers(price))
 
-    def rate_at(self, *, flavor_id: UUID, cloud_id: UUID, at: datetime) -> Rate | None:
+    def rate_at(self, *, flavor_id: UUID, cloud_id: UUID | None, at: datetime) -> Rate | None:
         """Return the price that holds; None where there is none, which means the flavor cannot be had in this currency there."""
         rows = self._rows.get(flavor_id, {})
         own = _row_at(rows.get(cloud_id, []), at)

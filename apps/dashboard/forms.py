@@ -1,5 +1,4 @@
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from django import forms
 from django.http import QueryDict
@@ -48,14 +47,6 @@ class SupportForm(DomainForm):
 class FlavorForm(DomainForm):
     """What may be changed of a flavor."""
 
-    price_per_hour = forms.DecimalField(
-        label=_("Price per hour"),
-        min_value=Decimal(0),
-        max_digits=10,
-        decimal_places=5,
-        error_messages={"required": _("A price is needed; 0 is one."), "invalid": _("Write the price as a number, such as 0.025.")},
-        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
-    )
     enabled = forms.BooleanField(label=_("Offered"), required=False)
 
 

@@ -1,4 +1,4 @@
-"""Operators' page of flavors: sizes as they are, price and offer to be changed."""
+"""Operators' page of flavors: sizes and list prices as they are, the offer to be changed."""
 
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from apps.bays.pricing import prices_for
 from apps.common.pages import refusals_at
 from apps.dashboard.flavors import change_flavor
 from apps.dashboard.forms import FlavorForm
@@ -25,23 +26,21 @@ def flavors(request: HttpRequest) -> HttpResponse:
 @require_POST
 @operator_page
 def flavor_change(request: HttpRequest, flavor_id: UUID) -> HttpResponse:
-    """Change price and offer of one."""
+    """Offer one, or no longer."""
     form = FlavorForm(request.POST, auto_id=f"id_{flavor_id}_%s")
     if form.is_valid():
-        asked = form.cleaned_data
         with refusals_at(form):
-            flavor = change_flavor(
-                by=operator_of(request), flavor_id=flavor_id, price_per_hour=asked["price_per_hour"], enabled=asked["enabled"]
-            )
-            messages.success(request, _("%s is saved. Bays that exist keep their hosts; the price counts from now on.") % flavor.name)
+            flavor = change_flavor(by=operator_of(request), flavor_id=flavor_id, enabled=form.cleaned_data["enabled"])
+            messages.success(request, _("%s is saved. Bays that exist keep their hosts.") % flavor.name)
             return redirect("dashboard:operator-flavors")
     return _page(request, changed=flavor_id, form=form)
 
 
 def _page(request: HttpRequest, *, changed: UUID | None = None, form: FlavorForm | None = None) -> HttpResponse:
+    prices = prices_for(tenant=None)
     rows = []
     for flavor in Flavor.objects.order_by("host_kind", "memory_mib", "name"):
-        first = {"price_per_hour": f"{flavor.price_per_hour.normalize():f}", "enabled": flavor.enabled}
-        shown = form if form is not None and flavor.id == changed else FlavorForm(initial=first, auto_id=f"id_{flavor.id}_%s")
-        rows.append({"flavor": flavor, "form": shown})
+        shown = form if form is not None and flavor.id == changed else None
+        shown = shown or FlavorForm(initial={"enabled": flavor.enabled}, auto_id=f"id_{flavor.id}_%s")
+        rows.append({"flavor": flavor, "price": prices.per_hour(flavor=flavor, cloud=None), "form": shown})
     return render(request, "operators/flavors.html", {"rows": rows, "tab": "flavors"}, status=422 if form is not None else 200)

@@ -1,4 +1,4 @@
-"""What an operator changes by hand: flavors with their prices, and clouds. A cloud's secrets go in here and never come out."""
+"""What an operator changes by hand: flavors, and clouds. A cloud's secrets go in here and never come out."""
 
 import json
 from typing import Any
@@ -22,10 +22,10 @@ SEEN = ("healthy", "health_message", "region", "version", "synced_at", "look")
 
 @admin.register(Flavor)
 class FlavorAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
-    """Sizes and prices."""
+    """Sizes; prices are in the price book."""
 
-    list_display = ("name", "host_kind", "vcpus", "memory_mib", "disk_gib", "volume_gib", "price_per_hour", "enabled")
-    list_editable = ("price_per_hour", "enabled")
+    list_display = ("name", "host_kind", "vcpus", "memory_mib", "disk_gib", "volume_gib", "enabled")
+    list_editable = ("enabled",)
     list_filter = ("host_kind",)
     ordering = ("host_kind", "memory_mib")
 

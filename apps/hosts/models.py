@@ -80,7 +80,7 @@ class Aggregate(Identified):
 
 
 class Flavor(Identified):
-    """A size and kind of host with a price per hour. `extra_specs` are matched against an aggregate's metadata as Nova does."""
+    """A size and kind of host; prices are in the price book. `extra_specs` are matched against an aggregate's metadata as Nova does."""
 
     name = models.CharField(max_length=40, unique=True)
     host_kind = models.CharField(max_length=16, choices=KINDS)
@@ -89,14 +89,12 @@ class Flavor(Identified):
     disk_gib = models.PositiveIntegerField()
     processes = models.PositiveIntegerField(default=4096)
     volume_gib = models.PositiveIntegerField(default=0, help_text="block volume for the engine's data, in GiB; 0 keeps it on the disk")
-    price_per_hour = models.DecimalField(max_digits=10, decimal_places=5)
     extra_specs = models.JSONField(default=dict, blank=True)
     enabled = models.BooleanField(default=True)
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(vcpus__gt=0, memory_mib__gt=0, disk_gib__gt=0, processes__gt=0), name="flavors_have_a_size"),
-            models.CheckConstraint(condition=Q(price_per_hour__gte=0), name="flavors_cost_nothing_or_more"),
         ]
 
     def __str__(self) -> str:

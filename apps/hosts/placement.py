@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from django.db.models import Prefetch
@@ -32,6 +33,19 @@ class Needs:
     os_types: tuple[str, ...] = ("linux",)
 
 
+class Bar(Protocol):
+    """Says why a flavor may not be had on a cloud for a reason that is not the cloud's; empty if it may."""
+
+    def __call__(self, *, flavor: Flavor, cloud: Cloud) -> str:
+        """Return the sentence."""
+
+
+def no_bar(*, flavor: Flavor, cloud: Cloud) -> str:
+    """Bar nothing."""
+    del flavor, cloud
+    return ""
+
+
 ANY_ORCHESTRATOR = Needs()
 UNLIMITED = 1_000_000_000
 
@@ -53,7 +67,15 @@ def usable_clouds() -> list[Cloud]:
     return list(Cloud.objects.filter(enabled=True).prefetch_related(aggregates).order_by("-is_default", "name"))
 
 
-def offer(*, flavor: Flavor, cloud: Cloud, promised: Sequence[Promise], needs: Needs = ANY_ORCHESTRATOR, aggregate_name: str = "") -> Offer:
+def offer(
+    *,
+    flavor: Flavor,
+    cloud: Cloud,
+    promised: Sequence[Promise],
+    needs: Needs = ANY_ORCHESTRATOR,
+    aggregate_name: str = "",
+    bar: Bar = no_bar,
+) -> Offer:
     """Return what `cloud` offers of `flavor`: the fitting aggregate with most room, or the reason why there is none.
 
     `aggregate_name` narrows it to one aggregate, where a bay has hosts already.
@@ -62,6 +84,8 @@ def offer(*, flavor: Flavor, cloud: Cloud, promised: Sequence[Promise], needs: N
     fitting = [each for each in of_kind if aggregate_name in {"", each.name} and not _why_not(flavor, cloud, each, needs)]
     if not fitting:
         return Offer(flavor=flavor, cloud=cloud, aggregate=None, room=0, reason=_why_none(flavor, cloud, of_kind, needs))
+    if reason := bar(flavor=flavor, cloud=cloud):
+        return Offer(flavor=flavor, cloud=cloud, aggregate=None, room=0, reason=reason)
     mine = [promise for promise in promised if promise.cloud_id == cloud.id]
     rooms = {each.id: _room(flavor, each, mine) for each in fitting}
     best = max(fitting, key=lambda each: rooms[each.id])
@@ -77,7 +101,14 @@ def offer(*, flavor: Flavor, cloud: Cloud, promised: Sequence[Promise], needs: N
     return Offer(flavor=flavor, cloud=cloud, aggregate=best, room=room, reason=reason)
 
 
-def offers(*, flavors: Sequence[Flavor], promised: Sequence[Promise], needs: Needs = ANY_ORCHESTRATOR, cloud_name: str = "") -> list[Offer]:
+def offers(
+    *,
+    flavors: Sequence[Flavor],
+    promised: Sequence[Promise],
+    needs: Needs = ANY_ORCHESTRATOR,
+    cloud_name: str = "",
+    bar: Bar = no_bar,
+) -> list[Offer]:
     """Return for every flavor its best offer: of the default cloud if that has room, else of the one with most room.
 
     With the name of a cloud that there is, what that one offers.
@@ -86,7 +117,7 @@ def offers(*, flavors: Sequence[Flavor], promised: Sequence[Promise], needs: Nee
     clouds = [cloud for cloud in clouds if cloud.name == cloud_name] or clouds
     best = []
     for flavor in flavors:
-        found = [offer(flavor=flavor, cloud=cloud, promised=promised, needs=needs) for cloud in clouds]
+        found = [offer(flavor=flavor, cloud=cloud, promised=promised, needs=needs, bar=bar) for cloud in clouds]
         if found:
             best.append(max(found, key=lambda item: (item.room > 0, item.cloud.is_default, item.aggregate is not None, item.room)))
     return best
@@ -100,8 +131,9 @@ def choose(
     promised: Sequence[Promise],
     needs: Needs = ANY_ORCHESTRATOR,
     aggregate_name: str = "",
+    bar: Bar = no_bar,
 ) -> Offer:
-    """Return where `count` new hosts go: `cloud_name`, or if that is empty the default cloud, or any other that has room.
+    """Return where `count` new hosts go: `cloud_name`, or if that is empty the default cloud, or any other that has room and no `bar`.
 
     Raises InvalidInput for an unknown cloud or a flavor it can never give, NoRoom when only room is lacking, CloudSilent when no cloud
     that could have room answers.
@@ -116,7 +148,7 @@ def choose(
         if not clouds:
             known = ", ".join(cloud.name for cloud in usable_clouds())
             raise InvalidInput.field("cloud", f"There is no cloud “{cloud_name[:40]}”; known are: {known}.", code="cloud_unknown")
-    found = [offer(flavor=flavor, cloud=cloud, promised=promised, needs=needs, aggregate_name=aggregate_name) for cloud in clouds]
+    found = [offer(flavor=flavor, cloud=cloud, promised=promised, needs=needs, aggregate_name=aggregate_name, bar=bar) for cloud in clouds]
     possible = [item for item in found if item.aggregate is not None]
     if not possible:
         raise InvalidInput.field("flavor", found[0].reason, code="flavor_not_offered")

@@ -103,5 +103,5 @@ def test_every_model_has_its_rules_in_the_database_where_it_can_be_wrong() -> No
         for model in config.get_models()
         if any(isinstance(field, models.CharField) and field.name in {"state", "condition"} for field in model._meta.fields)
     ]
-    assert {model.__name__ for model in stateful} == {"Bay", "Host", "Operation", "QuotaRequest"}
+    assert {model.__name__ for model in stateful} == {"Bay", "Host", "Invoice", "Operation", "QuotaRequest"}
     assert all(model._meta.constraints for model in stateful)

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from apps.audit.models import AuditEvent
 from apps.bays import selectors
 from apps.bays.models import Bay, Condition
+from apps.bays.pricing import prices_for
 from apps.common.clock import now
 from apps.credentials.models import Certificate
 from apps.operations.models import Operation
@@ -27,7 +29,7 @@ GOOD = {"name": "web", "coe": "swarm", "flavor": "c1.small", "node_count": 3}
 FIELDS = {
     "id", "name", "coe", "coe_version", "cloud", "flavor", "host_kind", "node_count", "manager_count", "status", "health",
     "status_reason", "endpoint",
-    "price_per_hour", "created_at", "updated_at", "expires_at", "operation", "notices",
+    "price_per_hour", "currency", "tags", "created_at", "updated_at", "expires_at", "operation", "notices",
 }  # fmt: skip
 
 
@@ -48,7 +50,8 @@ def test_a_bay_is_asked_for_watched_until_active_and_read_by_name_and_by_id(api:
     assert made.status_code == 201
     bay = made.json()
     assert set(bay) == FIELDS
-    assert (bay["status"], bay["node_count"], bay["manager_count"], bay["price_per_hour"]) == ("creating", 3, 1, "0.03000")
+    assert (bay["status"], bay["node_count"], bay["manager_count"], bay["price_per_hour"]) == ("creating", 3, 1, "0.03000000")
+    assert (bay["currency"], bay["tags"]) == ("USD", {})
     assert (bay["endpoint"], bay["status_reason"], bay["expires_at"]) == (None, None, None)
     assert set(bay["operation"]) == {"id", "kind", "state", "progress", "phase", "phases"}
     assert (bay["operation"]["kind"], bay["operation"]["state"], bay["operation"]["progress"]) == ("bay.create", "pending", 0)
@@ -136,8 +139,13 @@ def test_an_estimate_names_price_limits_and_room_and_changes_nothing(api: Api, t
     make_bay(tenant, "web", node_count=2)
     before = (Bay.objects.count(), Operation.objects.count(), AuditEvent.objects.count())
     estimate = api.post("tenants/demo/bays/estimate", {"coe": "swarm", "flavor": "c1.small", "node_count": 3}).json()
+    month = prices_for(tenant=tenant).month
+    whole_month = f"{Decimal('0.03') * round(month.hours):.2f}"
     assert (estimate["accepted"], estimate["refusal"]) == (True, "")
-    assert (estimate["price_per_hour"], estimate["price_per_month"], estimate["currency"]) == ("0.03000", "21.90", "USD")
+    assert (estimate["price_per_hour"], estimate["price_per_month"], estimate["currency"]) == ("0.03000000", whole_month, "USD")
+    assert (estimate["change_per_hour"], estimate["change_per_month"]) == ("0.03000000", whole_month)
+    assert (estimate["month"], estimate["hours_per_month"]) == (month.code, month.hours)
+    assert (estimate["adjustments"], estimate["remaining"]) == ([], [])
     assert {item["name"]: (item["used"], item["after"], item["limit"]) for item in estimate["usage"]} == {
         "bays": (1, 2, 10),
         "hosts": (2, 5, 50),
@@ -343,7 +351,7 @@ def test_deleted_bays_are_in_no_list_and_at_no_address(api: Api, tenant: Tenant)
     ("path", "queries"),
     [
         ("clouds", 3),
-        ("flavors", 6),
+        ("flavors", 7),
         ("coes", 1),
         ("tenants", 2),
         ("tenants/demo", 2),
@@ -351,8 +359,8 @@ def test_deleted_bays_are_in_no_list_and_at_no_address(api: Api, tenant: Tenant)
         ("tenants/demo/quota", 4),
         ("tenants/demo/tokens", 3),
         ("tenants/demo/audit", 3),
-        ("tenants/demo/bays", 7),
-        ("tenants/demo/bays/web-0", 7),
+        ("tenants/demo/bays", 9),
+        ("tenants/demo/bays/web-0", 9),
         ("tenants/demo/bays/web-0/hosts", 7),
         ("tenants/demo/bays/web-0/operations", 8),
         ("tenants/demo/bays/web-0/events", 8),

@@ -21,9 +21,11 @@ from apps.common.scope import as_nobody, as_system, as_user, carried, current, i
 from apps.credentials.models import Certificate
 from apps.dashboard.models import SupportView
 from apps.operations.models import Event
+from apps.tenants.holds import set_holds
 from apps.tenants.models import ApiToken, Invitation, Membership, QuotaRequest, ServiceAccount, Tenant
 from apps.tenants.roles import Role
 from tests.factories import access_for, join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
+from tests.integration.billing.rows import one_of_each
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +85,8 @@ def furnished(slug: str) -> Tenant:
     SupportView.objects.create(
         tenant=tenant, operator=make_user(), reason="asked", started_at=moment, expires_at=moment + timedelta(hours=1)
     )
+    set_holds(tenant_id=tenant.id, family="dunning", sentences={"dunning": "Something is overdue."})
+    one_of_each(bay=bay)
     # A model without a row here would pass every look without being looked at.
     empty = [model._meta.label for model in tenant_models() if not rows_of(model, tenant).exists()]
     assert empty == [], f"make a row of {empty} here"

@@ -19,19 +19,22 @@ from apps.bays.api.serializers import (
     EventSerializer,
     HostSerializer,
     OperationSerializer,
+    ResizeSerializer,
 )
-from apps.bays.estimates import estimate_create
+from apps.bays.estimates import estimate_create, estimate_resize
 from apps.bays.models import Bay
 from apps.bays.selectors import bays_named, bays_of, events_of, get_bay, having_status, operations_of
-from apps.bays.services import create_bay, delete_bay, etag_of, heal_bay, rename_bay, resize_bay, rotate_ca
-from apps.bays.spec import parse_spec, refuse_unknown
+from apps.bays.services import create_bay, delete_bay, heal_bay, rename_bay, resize_bay, rotate_ca
+from apps.bays.spec import parse_count, parse_spec, refuse_unknown
+from apps.bays.tagging import tag_bay
+from apps.bays.writes import etag_of
 from apps.common.api.idempotency import idempotent
 from apps.common.api.pagination import NewestFirst, whole
 from apps.common.api.parsing import body_of
 from apps.common.errors import InvalidInput, NotFound
 from apps.tenants.roles import Permission
 
-CHANGEABLE = ("name", "node_count")
+CHANGEABLE = ("name", "node_count", "tags")
 EXAMPLE = OpenApiExample("Three hosts", value={"name": "web", "coe": "swarm", "flavor": "c1.small", "node_count": 3}, request_only=True)
 
 
@@ -113,25 +116,30 @@ class BayDetail(BayView):
         return bay_answer(bay=get_bay(access=self.access, reference=bay))
 
     @extend_schema(
-        operation_id="change_bay", summary="Resize or rename a bay", request=ChangeBaySerializer, parameters=[IF_MATCH],
+        operation_id="change_bay", summary="Resize, rename or tag a bay", request=ChangeBaySerializer, parameters=[IF_MATCH],
         responses={200: OpenApiResponse(BaySerializer, "Done, or already so."), 202: OpenApiResponse(BaySerializer, "Accepted.")},
         examples=[
             OpenApiExample("Resize", value={"node_count": 5}, request_only=True),
             OpenApiExample("Rename", value={"name": "shop"}, request_only=True),
+            OpenApiExample("Tag", value={"tags": {"team": "web", "env": "prod"}}, request_only=True),
         ],
     )  # fmt: skip
     def patch(self, request: Request, *, bay: str, **_: str) -> Response:
-        """Change the number of hosts, or the name."""
+        """Change the number of hosts, the name, or all tags."""
         body = body_of(request=request)
         refuse_unknown(data=body, allowed=CHANGEABLE)
         if len(body) != 1:
-            raise InvalidInput('Send exactly one change: either {"node_count": 3} or {"name": "shop"}.', code="one_change")
+            raise InvalidInput(
+                'Send exactly one change: {"node_count": 3}, {"name": "shop"} or {"tags": {"team": "web"}}.', code="one_change"
+            )
         if_match = request.headers.get("If-Match")
         if "name" in body:
             changed = rename_bay(access=self.access, reference=bay, name=body["name"], if_match=if_match)
+        elif "tags" in body:
+            changed = tag_bay(access=self.access, reference=bay, tags=body["tags"], if_match=if_match)
         else:
             changed = resize_bay(access=self.access, reference=bay, node_count=body["node_count"], if_match=if_match)
-        return bay_answer(bay=changed, status=202 if changed.busy and "name" not in body else 200)
+        return bay_answer(bay=changed, status=202 if changed.busy and "node_count" in body else 200)
 
     @extend_schema(
         operation_id="delete_bay", summary="Delete a bay", parameters=[IF_MATCH],
@@ -141,6 +149,25 @@ class BayDetail(BayView):
     def delete(self, request: Request, *, bay: str, **_: str) -> Response:
         """Accept the deletion of the bay with all its hosts."""
         return bay_answer(bay=delete_bay(access=self.access, reference=bay, if_match=request.headers.get("If-Match")), status=202)
+
+
+class BayResizeEstimate(BayView):
+    """What a bay would cost and use with another number of hosts."""
+
+    needs: ClassVar = {"POST": Permission.BAY_READ}
+
+    @extend_schema(
+        operation_id="estimate_resize", summary="Estimate a resize", request=ResizeSerializer, responses={200: EstimateSerializer},
+        examples=[OpenApiExample("Resize", value={"node_count": 5}, request_only=True)], description="Changes nothing.",
+    )  # fmt: skip
+    @idempotent()
+    def post(self, request: Request, *, bay: str, **_: str) -> HttpResponseBase:
+        """Return price, what changes, use of the limits, and whether it would be accepted."""
+        body = body_of(request=request)
+        refuse_unknown(data=body, allowed=("node_count",))
+        found = get_bay(access=self.access, reference=bay)
+        estimate = estimate_resize(access=self.access, bay=found, count=parse_count(body.get("node_count")))
+        return Response(EstimateSerializer(estimate).data)
 
 
 class BayHeal(BayView):

@@ -1,6 +1,7 @@
 """What can be asked for: clouds, flavors, orchestrators, and where everything is."""
 
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from apps.bays.api.base import ApiView, OpenView
 from apps.bays.api.pages import page_of
 from apps.bays.api.serializers import NoticeSerializer
 from apps.bays.catalogue import TRADE_OFFS
+from apps.bays.pricing import Prices, prices_for
 from apps.bays.selectors import promised_hosts
 from apps.coes.base import all_coes
 from apps.common.api.pagination import whole
@@ -42,7 +44,9 @@ class TradeOffSerializer(serializers.Serializer[Any]):
 class FlavorSerializer(serializers.ModelSerializer[Flavor]):
     """A size and kind of host, its price, and whether there is room for it now."""
 
-    price_per_hour = serializers.DecimalField(max_digits=10, decimal_places=5, help_text="Of one host.")
+    price_per_hour = serializers.SerializerMethodField(
+        help_text="Of one host, by the portal's own list; what you pay is in your organisation's currency. Null where it has no price."
+    )
     currency = serializers.SerializerMethodField()
     trade_offs = serializers.SerializerMethodField()
     available = serializers.SerializerMethodField()
@@ -59,7 +63,13 @@ class FlavorSerializer(serializers.ModelSerializer[Flavor]):
 
     def get_currency(self, flavor: Flavor) -> str:
         """Return the portal's currency."""
-        return settings.CURRENCY
+        return self._prices.currency
+
+    @extend_schema_field(serializers.DecimalField(max_digits=18, decimal_places=8, allow_null=True))
+    def get_price_per_hour(self, flavor: Flavor) -> str | None:
+        """Return the price of its best offer."""
+        price = price_of(flavor=flavor, offer=self._offer(flavor), prices=self._prices)
+        return f"{price:.8f}" if price is not None else None
 
     @extend_schema_field(TradeOffSerializer)
     def get_trade_offs(self, flavor: Flavor) -> dict[str, str]:
@@ -85,6 +95,11 @@ class FlavorSerializer(serializers.ModelSerializer[Flavor]):
         """Return the cloud of its best offer."""
         found = self._offer(flavor)
         return found.cloud.name if found and found.aggregate else None
+
+    @property
+    def _prices(self) -> Prices:
+        prices: Prices = self.context["prices"]
+        return prices
 
     def _offer(self, flavor: Flavor) -> Offer | None:
         offer: Offer | None = self.context["offers"].get(flavor.id)
@@ -172,9 +187,17 @@ class FlavorList(CatalogueView):
     @extend_schema(operation_id="list_flavors", summary="List the flavors with prices and room", responses={200: page_of(FlavorSerializer)})
     def get(self, request: Request) -> Response:
         """Return sizes and kinds of host, cheapest first, also those no cloud gives now, with the reason."""
-        flavors = list(Flavor.objects.filter(enabled=True).order_by("price_per_hour", "name"))
-        best = {offer.flavor.id: offer for offer in offers(flavors=flavors, promised=promised_hosts())}
-        return whole(data=FlavorSerializer(flavors, many=True, context={"offers": best}).data)
+        prices = prices_for(tenant=None)
+        flavors = list(Flavor.objects.filter(enabled=True).order_by("name"))
+        best = {offer.flavor.id: offer for offer in offers(flavors=flavors, promised=promised_hosts(), bar=prices.why_none)}
+        by_price = {each.id: price_of(flavor=each, offer=best.get(each.id), prices=prices) for each in flavors}
+        flavors.sort(key=lambda each: (by_price[each.id] is None, by_price[each.id] or 0))
+        return whole(data=FlavorSerializer(flavors, many=True, context={"offers": best, "prices": prices}).data)
+
+
+def price_of(*, flavor: Flavor, offer: Offer | None, prices: Prices) -> Decimal | None:
+    """Return what a host of the flavor costs an hour where it would come from."""
+    return prices.per_hour(flavor=flavor, cloud=offer.cloud if offer is not None else None)
 
 
 class CoeList(CatalogueView):

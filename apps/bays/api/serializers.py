@@ -1,6 +1,7 @@
 """How bays and all that belongs to them look in JSON. They render and describe; what comes in is checked by `bays.spec` alone."""
 
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -12,6 +13,19 @@ from apps.hosts.models import Cloud
 from apps.operations.codes import code_named
 from apps.operations.models import Event, Operation
 from apps.operations.states import State
+
+TAGS = "at most 20 keys of 1 to 63 letters, digits and - _ . : / with values of at most 128 printable characters."
+
+
+class Amount(serializers.DecimalField):
+    """Money: as text, with the decimals the amount has (those of its currency, or more for prices of an hour)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=18, decimal_places=8, **options)
+
+    def quantize(self, value: Decimal) -> Decimal:
+        """Return the amount as it is."""
+        return value
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
@@ -82,7 +96,9 @@ class BaySerializer(serializers.ModelSerializer[Bay]):
     status = serializers.CharField(help_text="creating, active, updating, deleting or error.")
     status_reason = serializers.SerializerMethodField(help_text="Why it is not well; null when it is.")
     endpoint = serializers.SerializerMethodField(help_text="Where native clients connect; null until it is known.")
-    price_per_hour = serializers.DecimalField(max_digits=14, decimal_places=5)
+    price_per_hour = Amount(source="price.per_hour", allow_null=True, help_text="Of all its hosts; null where they have no price.")
+    currency = serializers.CharField(source="price.currency", help_text="The tenant's currency.")
+    tags = serializers.DictField(child=serializers.CharField(), help_text="Keys and values of your choice.")
     operation = BayOperationSerializer(allow_null=True)
     notices = serializers.SerializerMethodField()
 
@@ -90,7 +106,8 @@ class BaySerializer(serializers.ModelSerializer[Bay]):
         model = Bay
         fields = (
             "id", "name", "coe", "coe_version", "cloud", "flavor", "host_kind", "node_count", "manager_count", "status", "health",
-            "status_reason", "endpoint", "price_per_hour", "created_at", "updated_at", "expires_at", "operation", "notices",
+            "status_reason", "endpoint", "price_per_hour", "currency", "tags", "created_at", "updated_at", "expires_at", "operation",
+            "notices",
         )  # fmt: skip
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
@@ -150,16 +167,35 @@ class UsageSerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField()
 
 
+class FigureSerializer(serializers.Serializer[Any]):
+    """An amount, what it is, and a sentence about it."""
+
+    label = serializers.CharField()  # type: ignore[assignment]  # hides nothing: declared fields are taken off the class
+    amount = Amount()
+    sentence = serializers.CharField(allow_blank=True)
+
+
 class EstimateSerializer(serializers.Serializer[Any]):
-    """What a bay would cost and use, and whether it would be accepted."""
+    """What a bay would cost and use, and whether it would be accepted. Prices are null where its hosts have none in the currency."""
 
     accepted = serializers.SerializerMethodField()
     refusal = serializers.CharField(
         allow_blank=True, help_text="The sentence with which it would be refused; empty if it would be accepted."
     )
     currency = serializers.CharField()
-    price_per_hour = serializers.DecimalField(max_digits=14, decimal_places=5)
-    price_per_month = serializers.DecimalField(max_digits=16, decimal_places=2, help_text="730 hours.")
+    price_per_hour = Amount(allow_null=True, help_text="As the price list says.")
+    price_per_month = Amount(
+        allow_null=True,
+        help_text="By how much a whole month's invoice is higher with it, after what your plan changes, before promotions and tax.",
+    )
+    month = serializers.CharField(source="month.code", help_text="The month of your calendar that is meant, such as 2026-12.")
+    hours_per_month = serializers.FloatField(source="month.hours", help_text="Its hours.")
+    change_per_hour = Amount(source="quote.change_per_hour", allow_null=True, help_text="Compared with now; negative if cheaper.")
+    change_per_month = Amount(source="quote.change_per_month", allow_null=True, help_text="Compared with now.")
+    adjustments = FigureSerializer(
+        source="quote.figures", many=True, help_text="What lies between the price per hour times the hours, and the price per month."
+    )
+    remaining = FigureSerializer(many=True, help_text="What is left of budgets and credit now.")
     node_count = serializers.IntegerField()
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
@@ -169,7 +205,7 @@ class EstimateSerializer(serializers.Serializer[Any]):
     room = serializers.IntegerField(help_text="How many hosts of this flavor there is room for on that cloud.")
 
     def get_accepted(self, estimate: Any) -> bool:
-        """Tell whether a create with the same body would be accepted now."""
+        """Tell whether the change itself would be accepted now."""
         return not estimate.refusal
 
 
@@ -184,13 +220,23 @@ class CreateBaySerializer(serializers.Serializer[Any]):
     cloud = serializers.CharField(required=False, help_text="A name of /api/v1/clouds; unless given, wherever there is room.")
     coe_version = serializers.CharField(required=False, help_text="A version of the COE; its default unless given.")
     ttl = serializers.IntegerField(required=False, help_text="Seconds after which the bay is deleted by itself, 600 to 31536000.")
+    tags = serializers.DictField(child=serializers.CharField(allow_blank=True, max_length=128), required=False, help_text=TAGS)
 
 
 class ChangeBaySerializer(serializers.Serializer[Any]):
-    """A change of a bay: one of the two."""
+    """A change of a bay: one of the three."""
 
     node_count = serializers.IntegerField(required=False, min_value=1, help_text="Hosts it shall have, managers included.")
     name = serializers.CharField(required=False, max_length=40)
+    tags = serializers.DictField(
+        child=serializers.CharField(allow_blank=True, max_length=128), required=False, help_text=f"All of them: {TAGS}"
+    )
+
+
+class ResizeSerializer(serializers.Serializer[Any]):
+    """Another number of hosts."""
+
+    node_count = serializers.IntegerField(min_value=1, help_text="Hosts it would have, managers included.")
 
 
 def reason(*, code: str, message: str) -> dict[str, Any] | None:

@@ -56,6 +56,7 @@ urlpatterns = [
     *both(route=f"{TENANT}/bays", view=bays.BayList, name="api-bays"),
     *both(route=f"{TENANT}/bays/estimate", view=bays.BayEstimate, name="api-estimate"),
     *both(route=BAY, view=bays.BayDetail, name="api-bay"),
+    *both(route=f"{BAY}/estimate", view=bays.BayResizeEstimate, name="api-resize-estimate"),
     *both(route=f"{BAY}/heal", view=bays.BayHeal, name="api-heal"),
     *both(route=f"{BAY}/rotate-ca", view=bays.BayRotateCa, name="api-rotate-ca"),
     *both(route=f"{BAY}/hosts", view=bays.BayHosts, name="api-hosts"),

@@ -1,4 +1,4 @@
-"""Changing a bay from its settings tab: resize with a look at what goes, rename, heal, delete by typing the name."""
+"""Changing a bay from its settings tab: resize with a look at what goes, rename, tag, heal, delete by typing the name."""
 
 from typing import Any
 
@@ -9,13 +9,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.bays.estimates import estimate_resize
-from apps.bays.forms import DeleteForm, RenameForm, ResizeForm
+from apps.bays.forms import DeleteForm, RenameForm, ResizeForm, TagsForm
 from apps.bays.models import Bay
 from apps.bays.pages.show import bay_context
 from apps.bays.presenters import leaving_hosts
 from apps.bays.selectors import get_bay
 from apps.bays.services import delete_bay, heal_bay, rename_bay, resize_bay, rotate_ca
 from apps.bays.spec import parse_count
+from apps.bays.tagging import tag_bay
 from apps.common.errors import CarinaError
 from apps.common.pages import refusals_as_messages, refusals_at
 from apps.tenants.context import Access
@@ -77,6 +78,23 @@ def bay_rename(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
                 messages.success(request, _("The bay is now called %s. Bundles downloaded before go on working.") % renamed.name)
             return redirect("bays:settings", tenant=access.tenant.slug, bay=renamed.name)
     return _settings(request, access, found, rename_form=form)
+
+
+@require_POST
+@tenant_page
+def bay_tags(request: HttpRequest, access: Access, bay: str) -> HttpResponse:
+    """Give the bay other tags."""
+    access.require(Permission.BAY_CHANGE)
+    found = get_bay(access=access, reference=bay)
+    form = TagsForm(request.POST)
+    tags = form.typed_tags()
+    if tags is not None:
+        with refusals_at(form):
+            tagged = tag_bay(access=access, reference=str(found.id), tags=tags)
+            if tagged.tags != found.tags:
+                messages.success(request, _("The tags of %s are changed.") % tagged.name)
+            return redirect("bays:settings", tenant=access.tenant.slug, bay=tagged.name)
+    return _settings(request, access, found, tags_form=form)
 
 
 @require_POST

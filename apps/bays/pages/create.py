@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.bays.catalogue import KindOffer, first_flavor_with_room, kinds_on_offer
 from apps.bays.estimates import Estimate, estimate_create
 from apps.bays.forms import CreateForm
+from apps.bays.pricing import prices_for
 from apps.bays.selectors import live_bays
 from apps.bays.services import create_bay
 from apps.bays.suggestions import suggest_name
@@ -55,7 +56,8 @@ def bay_estimate(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> HttpResponse:
-    kinds = kinds_on_offer(cloud_name=form.data.get("cloud", "") if form is not None else "")
+    prices = prices_for(tenant=access.tenant)
+    kinds = kinds_on_offer(prices=prices, cloud_name=form.data.get("cloud", "") if form is not None else "")
     taken = set(live_bays(tenant=access.tenant).values_list("name", flat=True)) if form is None else set()
     first = {
         "name": suggest_name(taken=taken),
@@ -69,6 +71,7 @@ def _page(request: HttpRequest, access: Access, *, form: CreateForm | None) -> H
         "access": access,
         "form": shown,
         "kinds": kinds,
+        "prices": prices,
         "chosen": {"coe": shown["coe"].value(), "flavor": _available(shown["flavor"].value(), kinds)},
         "summary": _summary(access, form if form is not None else CreateForm(first)),
         "nothing_offered": not any(offer.room for kind in kinds for offer in kind.offers),

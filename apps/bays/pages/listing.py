@@ -1,9 +1,8 @@
-from decimal import Decimal
-
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from apps.bays.pricing import total_of
 from apps.bays.selectors import bays_with_operations
 from apps.bays.usage import usage_after
 from apps.tenants.context import Access
@@ -26,7 +25,7 @@ def bay_list(request: HttpRequest, access: Access) -> HttpResponse:
         "searchable": len(every) >= SEARCH_FROM,
         "any_busy": any(bay.busy for bay in every),
         "any_at_all": bool(every),
-        "price_per_hour": sum((bay.price_per_hour for bay in every), Decimal(0)),
+        "total": total_of(costs=[bay.price for bay in every]),
         "usage": usage_after(tenant=access.tenant),
     }
     return render(request, "bays/_list.html" if is_fragment(request) else "bays/list.html", context)

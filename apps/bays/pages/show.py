@@ -14,10 +14,11 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from apps.bays.access import client_certificates, notices_of
 from apps.bays.connecting import shell_lines
-from apps.bays.forms import CertificateForm, DeleteForm, RenameForm, ResizeForm
+from apps.bays.forms import CertificateForm, DeleteForm, RenameForm, ResizeForm, TagsForm
 from apps.bays.models import Bay
 from apps.bays.presenters import EVENTS_PER_PAGE, last_change_of, progress_of, trouble_of
 from apps.bays.selectors import events_of, get_bay
+from apps.bays.tags import text_of_tags
 from apps.common.errors import NotFound
 from apps.tenants.context import Access
 from apps.tenants.pages import is_fragment, tenant_page
@@ -81,6 +82,7 @@ def _of_tab(*, access: Access, bay: Bay, tab: str, request: HttpRequest) -> dict
         return {
             "resize_form": ResizeForm(initial={"node_count": bay.node_count}),
             "rename_form": RenameForm(initial={"name": bay.name}),
+            "tags_form": TagsForm(initial={"tags": text_of_tags(tags=bay.tags)}),
             "delete_form": DeleteForm(bay_name=bay.name),
         }
     return {}

@@ -22,12 +22,12 @@ from apps.bays.models import Bay, Host
 from apps.bays.presenters import Look, look_of_bay, look_of_host
 from apps.bays.usage import Usage
 from apps.common.clock import now
+from apps.common.money import in_words
 from apps.tenants.context import Access
 from apps.tenants.roles import Permission
 
 register = template.Library()
 ICONS = settings.BASE_DIR / "static" / "vendor" / "tabler-icons-3.51.0"
-SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -45,18 +45,15 @@ def _shapes(name: str) -> SafeString:
 
 
 @register.filter
-def money(amount: Decimal | str | int, decimals: int = 2) -> str:
-    """Return an amount in the portal's currency with at least `decimals` decimals, and as many more as it needs."""
-    value = Decimal(amount)
-    text = f"{value:,.{max(decimals, -int(value.normalize().as_tuple().exponent))}f}"
-    symbol = SYMBOLS.get(settings.CURRENCY)
-    return f"{symbol}{text}" if symbol else f"{settings.CURRENCY}\N{NO-BREAK SPACE}{text}"
+def money(amount: Decimal | str | int | None, currency: str = "") -> str:
+    """Return an amount as people read it, in its currency, which is the portal's unless one is named; a dash where there is none."""
+    return in_words(amount=Decimal(amount), currency=currency or settings.CURRENCY) if amount is not None else "–"
 
 
 @register.filter
-def per_month(hourly: Decimal) -> str:
-    """Return what an hourly price comes to in a month, as money."""
-    return money((hourly * settings.HOURS_PER_MONTH).quantize(Decimal("0.01")))
+def change(amount: Decimal | None, currency: str = "") -> str:
+    """Return by how much something changes, as money with its sign."""
+    return f"+{money(amount, currency)}" if amount is not None and amount > 0 else money(amount, currency)
 
 
 @register.filter

@@ -124,6 +124,9 @@ INSERT INTO billing_meteredhost (tenant_id, host, bay_id, cloud_id, flavor_id)
     SELECT h.tenant_id, h.id, h.bay_id, h.cloud_id, g.flavor_id FROM bays_host h JOIN bays_nodegroup g ON g.id = h.group_id
     WHERE h.state = 'ready' AND h.delete_requested_at IS NULL;
 INSERT INTO billing_interval (tenant_id, host_id, started_at, ended_by) SELECT tenant_id, id, billing_now(), '' FROM billing_meteredhost;
+-- what these rows refer to is checked now: PostgreSQL alters no table of which something is still to be checked
+SET CONSTRAINTS ALL IMMEDIATE;
+SET CONSTRAINTS ALL DEFERRED;
 """
 
 # What was issued, received or used stays as it was written down.
@@ -163,6 +166,7 @@ TABLES = (
 
 class Migration(migrations.Migration):
     dependencies = [("billing", "0001_initial"), ("bays", "0006_leaving_hosts")]
+    run_before = [("hosts", "0003_prices_in_the_price_book")]  # which removes the prices that are copied here
     operations = [
         migrations.RunSQL(CLOCK, NO_CLOCK),
         migrations.RunSQL(OVERLAPS, NO_OVERLAPS),

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from bench.client import PortalClient
 from bench.create_bay import token_of
@@ -35,17 +35,25 @@ class OpenStackPortal:
     def __enter__(self) -> Self:
         self.stack.start()
         self._console = Console(env=portal.full_environment(self.stack.env), log=self.stack.layout.logs / "console.log")
-        self.shell(
-            "from apps.tenants.models import Tenant; from apps.hosts.models import Flavor\n"
-            f"Tenant.objects.filter(slug='demo').update(**{LIMITS!r})\n"
-            f"for name, size in {FLAVORS!r}.items():\n"
-            "    Flavor.objects.update_or_create(name=name, defaults={**size, 'price_per_hour': '0.01'})\n"
-        )
+        self.shell(f"from apps.tenants.models import Tenant\nTenant.objects.filter(slug='demo').update(**{LIMITS!r})\n")
+        self.add_flavors(FLAVORS)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._console.close()
         self.stack.stop()
+
+    def add_flavors(self, flavors: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add flavors, or change them, by name with their other columns; each has a price."""
+        self.shell(
+            "from apps.billing.models import Price; from apps.common.clock import now; from apps.hosts.models import Flavor\n"
+            "from django.conf import settings\n"
+            f"for name, columns in {dict(flavors)!r}.items():\n"
+            "    flavor, _ = Flavor.objects.update_or_create(name=name, defaults=columns)\n"
+            "    if not flavor.prices.exists():\n"
+            "        Price.objects.create(flavor=flavor, currency=settings.CURRENCY, per_hour='0.01', starts_at=now(), created_at=now(),\n"
+            "                             created_by='tests')\n"
+        )
 
     def add_cloud(self, *, clouds_yaml: Path, entry: str, name: str = "lab", options: Mapping[str, str] | None = None, **more: str) -> None:
         """Add a cloud, or change it, as an operator does; `more` are further options such as `network`."""

@@ -41,10 +41,7 @@ def real(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 
 def _prepare(portal: OpenStackPortal, project: Project) -> None:
     # Without extra specs a host of this size could also go to a fake hypervisor of its kind.
-    common = {**SIZE, "price_per_hour": "0.01"}
-    flavors = {name: {**common, "host_kind": kind, "extra_specs": {EXTRA_SPEC: name}} for name, kind in KINDS.items()}
-    rows = "".join(f"Flavor.objects.update_or_create(name={name!r}, defaults={values!r})\n" for name, values in flavors.items())
-    portal.shell(f"from apps.hosts.models import Flavor\n{rows}")
+    portal.add_flavors({name: {**SIZE, "host_kind": kind, "extra_specs": {EXTRA_SPEC: name}} for name, kind in KINDS.items()})
     kinds = ",".join(f"{name}={kind}" for name, kind in KINDS.items())
     options = {"aggregate_kinds": kinds, "build_seconds": str(PATIENCE_SECONDS)}
     portal.add_cloud(clouds_yaml=project.clouds_yaml, entry=project.name, name=CLOUD, options=options, network=NETWORK)

@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from apps.accounts.models import User
+from apps.billing.models import Price
+from apps.common.clock import now
 from apps.hosts.clouds import save_cloud, sync_cloud
 from apps.hosts.models import Cloud, Flavor
 from apps.tenants.models import Tenant
@@ -43,11 +45,21 @@ class Command(BaseCommand):
             _seed_local_cloud(socket=options["incus_socket"], pool=options["incus_pool"])
 
 
+@transaction.atomic
 def _seed_flavors() -> None:
     if Flavor.objects.exists():
         return  # prices and sizes belong to the operator from the first start on
+    moment = now()
     for name, kind, vcpus, memory, disk, price in FLAVORS:
-        Flavor.objects.create(name=name, host_kind=kind, vcpus=vcpus, memory_mib=memory, disk_gib=disk, price_per_hour=Decimal(price))
+        flavor = Flavor.objects.create(name=name, host_kind=kind, vcpus=vcpus, memory_mib=memory, disk_gib=disk)
+        Price.objects.create(
+            flavor=flavor,
+            currency=settings.CURRENCY,
+            per_hour=Decimal(price),
+            starts_at=moment,
+            created_by="Carina (first prices)",
+            created_at=moment,
+        )
 
 
 @transaction.atomic
