@@ -108,7 +108,7 @@ def _estimate(*, access: Access, sizes: Sequence[tuple[Flavor, int]], more: _Mor
     hosts = [Hosts(flavor=flavor, cloud=likely, count=count) for flavor, count in sizes if count]
     return Estimate(
         quote=prices.quote(hosts=hosts, instead_of=where.bay.id if where.bay is not None else None),
-        remaining=prices.remaining(),
+        remaining=prices.remaining() if access.may(Permission.BAY_CREATE) else (),
         node_count=sum(count for _, count in sizes),
         vcpus=sum(count * flavor.vcpus for flavor, count in sizes),
         memory_mib=sum(count * flavor.memory_mib for flavor, count in sizes),

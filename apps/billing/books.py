@@ -17,7 +17,6 @@ from apps.billing.periods import Period
 from apps.billing.price_book import PriceBook, Stretch, price_book
 from apps.hosts.models import Cloud, Flavor
 
-UNREAD = object()
 # Written out, since asking for it once for each tenant is a good part of a run's time.
 NEXT_PLAN = """
 SELECT s.plan_id FROM billing_subscription s WHERE s.tenant_id = billing_account.tenant_id AND s.starts_at <= billing_account.billed_until
@@ -70,8 +69,8 @@ class Books:
 
     def plan_of(self, *, account: Account) -> Plan:
         """Return the account's terms for its next period: those in force when that begins."""
-        plan_id = getattr(account, "next_plan", UNREAD)
-        if plan_id is UNREAD:
+        plan_id: UUID | None = getattr(account, "next_plan", None)
+        if not hasattr(account, "next_plan"):
             begun = Subscription.objects.filter(tenant_id=account.tenant_id, starts_at__lte=account.billed_until)
             plan_id = begun.order_by("-starts_at").values_list("plan_id", flat=True).first()
         if plan_id is None:

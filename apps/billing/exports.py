@@ -16,7 +16,7 @@ from typing import Any
 
 from apps.audit.export import STARTS_A_FORMULA
 from apps.bays.models import Bay
-from apps.billing.breakdowns import bays, costs_of_seconds, months_of, tags_of
+from apps.billing.breakdowns import bays, costs_of_seconds, months_of
 from apps.billing.date_ranges import DateRange
 from apps.billing.models import Account
 from apps.billing.periods import HOUR, Period, days_of
@@ -96,7 +96,7 @@ def entry(*, row: Row, account: Account) -> dict[str, Any]:
         "bay": row.bay.name,
         "bay_id": str(row.bay.id),
         "created_by": row.bay.created_by,
-        "tags": dict(tags_of(bay=row.bay)),
+        "tags": row.bay.tags,
         "cloud": row.cloud.name,
         "flavor": row.flavor.name,
         "host_seconds": row.used.seconds,

@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any
 
 from apps.billing.accounts import default_issuer, plan_at
-from apps.billing.breakdowns import tags_of
 from apps.billing.date_ranges import DateRange
 from apps.billing.exports import Row, cell, decimal_text, line, usage_rows
 from apps.billing.models import Account, InvoiceLine
@@ -98,7 +97,7 @@ def _usage(row: Row, account: Account, share: Fraction) -> Values:
         "SkuMeter": "Compute Usage",
         "SkuPriceDetails": _details(row) if row.rate else None,
         "SkuPriceId": str(row.rate.id) if row.rate else None,
-        "Tags": json.dumps(dict(tags_of(bay=row.bay)), ensure_ascii=False),
+        "Tags": json.dumps(row.bay.tags, ensure_ascii=False),
     }
 
 

@@ -65,7 +65,12 @@ def test_a_whole_invoice_is_taken_back_and_cancelled(invoice: Invoice) -> None:
         (1, "correction", Decimal(-5)),
         (2, "correction", Decimal(-10)),
     ]
-    assert (invoice.state, invoice.gross, owed(invoice=invoice), owed(invoice=note)) == ("cancelled", Decimal("17.85"), 0, 0)
+    assert (invoice.state, invoice.gross, owed(invoice=invoice), owed(invoice=note)) == (
+        "cancelled",
+        Decimal("17.85"),
+        Decimal(0),
+        Decimal(0),
+    )
     assert (note.seller, note.customer, note.note) == (invoice.seller, invoice.customer, "A mistake of ours")
 
 
@@ -138,7 +143,7 @@ def test_an_open_invoice_of_which_the_rest_is_credited_is_paid(invoice: Invoice)
     Invoice.objects.filter(id=invoice.id).update(paid=Decimal("11.90"))
     credit(invoice, [(1, Decimal(5))])
     invoice.refresh_from_db()
-    assert (invoice.state, owed(invoice=invoice)) == ("paid", 0)
+    assert (invoice.state, owed(invoice=invoice)) == ("paid", Decimal(0))
 
 
 def test_a_credit_note_is_in_the_log_with_who_wrote_it(invoice: Invoice) -> None:

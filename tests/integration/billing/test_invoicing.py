@@ -148,7 +148,7 @@ def test_an_allowance_that_covers_everything_makes_an_invoice_of_nothing_that_is
     use(tenant, MARCH, APRIL)
     invoice = issued(tenant)
     assert lines(invoice)[1] == ("allowance", "Beta: monthly allowance", Decimal("-7.44"))
-    assert (invoice.gross, invoice.state, owed(invoice=invoice)) == (0, "paid", 0)
+    assert (invoice.gross, invoice.state, owed(invoice=invoice)) == (Decimal(0), "paid", Decimal(0))
 
 
 def test_a_commitment_is_charged_also_for_a_month_without_use(tenant: Tenant) -> None:

@@ -150,7 +150,7 @@ def test_every_page_shows_itself_to_an_operator_and_answers_to_ids_that_are_none
 
 def test_the_price_book_shows_what_holds_what_follows_and_what_cannot_be_had(operator: Client, boss: User, tenant: Tenant) -> None:
     flavor = Flavor.objects.get()
-    Flavor.objects.create(name="v9.new", host_kind="vm", vcpus=1, memory_mib=1024, disk_gib=10, price_per_hour=0)
+    Flavor.objects.create(name="v9.new", host_kind="vm", vcpus=1, memory_mib=1024, disk_gib=10)
     set_price(by=boss.actor, flavor=flavor, per_hour=Decimal("0.0125"), currency="USD", starts_at=datetime(2100, 5, 1, tzinfo=UTC))
     page = operator.get(PRICES)
     for words in ("c1.small", "$0.01", "$0.0125", "from 1 May 2100 00:00 UTC", "have no price", "v9.new"):

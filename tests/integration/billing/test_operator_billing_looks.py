@@ -39,7 +39,7 @@ def furnish(boss: User) -> dict[str, str]:
     make_cloud("north")
     small, large = make_flavor(), make_flavor("c1.large", vcpus=4, price="0.040")
     make_flavor("v1.small", kind=HostKind.VM, price="0.025")
-    Flavor.objects.create(name="b1.new", host_kind="baremetal", vcpus=16, memory_mib=65536, disk_gib=400, price_per_hour=0)
+    Flavor.objects.create(name="b1.new", host_kind="baremetal", vcpus=16, memory_mib=65536, disk_gib=400)
     make_bay(crew, "web", node_count=3)
     make_bay(make_tenant("harbour-office"), "db", node_count=2)
     later = now() + timedelta(days=40)

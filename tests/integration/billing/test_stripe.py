@@ -314,9 +314,11 @@ def test_nothing_about_people_and_cards_is_stored_or_logged(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_event_at_ten_workers_at_once_is_one_payment(account: StripeServer) -> None:
+@pytest.mark.parametrize("kind", ["completed", "async_payment_failed"])
+def test_the_same_event_at_ten_workers_at_once_is_acted_upon_once(kind: str, account: StripeServer) -> None:
     invoice = make_invoice(make_tenant("crowd"))
-    event = paid(account, invoice)
+    session = account.finish(begun(account, invoice), paid=kind == "completed")
+    event = account.event(f"checkout.session.{kind}", session)
     answers: list[int] = []
 
     def deliver() -> None:
@@ -331,4 +333,6 @@ def test_the_same_event_at_ten_workers_at_once_is_one_payment(account: StripeSer
     for thread in threads:
         thread.join()
     assert answers == [200] * 10
-    assert (Payment.objects.count(), StripeEvent.objects.filter(problem="").exclude(handled_at=None).count()) == (1, 1)
+    assert StripeEvent.objects.filter(problem="").exclude(handled_at=None).count() == 1
+    assert Payment.objects.count() == (kind == "completed")
+    assert AuditEvent.objects.filter(action__in=["payment.received", "payment.failed"]).count() == 1

@@ -46,7 +46,7 @@ def tax(*, seller: str = "DE", customer: str = "", vat_id: str = "", on: date = 
 )
 def test_the_tax_by_seller_and_customer(seller: str, customer: str, vat_id: str, percent: int, text: str) -> None:
     found = tax(seller=seller, customer=customer, vat_id=vat_id)
-    assert (found.percent, found.text) == (percent, text)
+    assert (found.percent, found.text) == (Decimal(percent), text)
 
 
 @pytest.mark.parametrize(("day", "percent"), [(date(2020, 6, 30), 0), (date(2020, 12, 31), 16), (date(2021, 1, 1), 19)])
