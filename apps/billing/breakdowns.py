@@ -146,8 +146,8 @@ def sums_by(*, months: Iterable[RatedMonth], key: KeyOf) -> dict[Any, Sums]:
     return found
 
 
-def breakdown(*, account: Account, months: Iterable[RatedMonth], group: str) -> Breakdown:
-    """Return usage taken apart by a group, one that `parse_group` returns."""
+def breakdown(*, account: Account, months: Iterable[RatedMonth], group: str, mine: Mapping[UUID, Bay] | None = None) -> Breakdown:
+    """Return usage taken apart by a group, one that `parse_group` returns; `mine` are the bays in it, for who has read them."""
     if group == "day":
         days = sums_by(months=months, key=lambda day, _used: day)
         labels = {day: (f"{day:%Y-%m-%d}", f"{day:%Y-%m-%d}", "") for day in days}
@@ -157,9 +157,9 @@ def breakdown(*, account: Account, months: Iterable[RatedMonth], group: str) -> 
     if group == "cloud":
         return _by_name(account, sums_by(months=months, key=lambda _day, used: used.cloud_id), clouds)
     by_bay = sums_by(months=months, key=lambda _day, used: used.bay_id)
-    rows = bays(account=account, ids=by_bay)
+    rows = mine if mine is not None else bays(account=account, ids=by_bay)
     if group == "bay":
-        labels = {bay_id: (str(bay_id), row.name, _("deleted") if row.deleted_at else "") for bay_id, row in rows.items()}
+        labels = {bay_id: (str(bay_id), *bay_words(bay=row)) for bay_id, row in rows.items()}
         return _breakdown(account, _dearest(by_bay), labels)
     if group == "member":
         merged = _merged(by_bay, {bay_id: row.created_by for bay_id, row in rows.items()})
@@ -182,6 +182,11 @@ def flavors(ids: Iterable[UUID]) -> dict[UUID, str]:
 def clouds(ids: Iterable[UUID]) -> dict[UUID, str]:
     """Return the names of clouds."""
     return dict(Cloud.objects.filter(id__in=list(ids)).values_list("id", "name"))
+
+
+def bay_words(*, bay: Bay) -> tuple[str, str]:
+    """Return what a bay is called, and what is to be said about it."""
+    return bay.name, _("deleted") if bay.deleted_at else ""
 
 
 def tag_keys(*, bays: Iterable[Bay]) -> list[str]:

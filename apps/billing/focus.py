@@ -13,14 +13,13 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
-from apps.billing.accounts import default_issuer, plan_at
+from apps.billing.accounts import default_issuer
 from apps.billing.date_ranges import DateRange
 from apps.billing.exports import Row, cell, decimal_text, line, usage_rows
 from apps.billing.models import Account, InvoiceLine
-from apps.billing.period_terms import terms_in
 from apps.billing.periods import HOUR, Period, midnight
 from apps.billing.rating import Adjustment
-from apps.billing.spend import spend_of
+from apps.billing.spend import spend_of, terms_of
 
 COLUMNS = (
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory",
@@ -109,9 +108,7 @@ def _details(row: Row) -> str:
 
 def _share_to_pay(account: Account, month: Period) -> Fraction:
     """Return what of the price is to be paid after the plan's discount, which FOCUS wants in every row and not in one of its own."""
-    plan = plan_at(tenant=account.tenant, at=month.start)
-    terms = terms_in(plan=plan, period=month, zone=account.time_zone, currency=account.currency)
-    return 1 - Fraction(terms.discount_percent) / 100
+    return 1 - Fraction(terms_of(account=account, period=month).discount_percent) / 100
 
 
 def _adjustments(account: Account, month: Period, days: DateRange, as_of: datetime) -> Iterator[Values]:

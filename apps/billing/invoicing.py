@@ -208,7 +208,8 @@ def _issue(*, draft: Draft, at: datetime, books: Books) -> Invoice:
     invoice.number = next_number(issuer_id=issuer.id, at=at)
     invoice.save(force_insert=True)
     InvoiceLine.objects.bulk_create(lines)
-    note_uses(invoice=invoice, uses=[*draft.promotions, *draft.prepaid], at=at)
+    if draft.promotions or draft.prepaid:
+        note_uses(invoice=invoice, uses=[*draft.promotions, *draft.prepaid], at=at)
     if draft.gross < 0:
         grant_credit(
             by=US, tenant=account.tenant, kind=CreditGrant.Kind.PREPAID, amount=-draft.gross, currency=draft.currency,

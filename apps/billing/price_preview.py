@@ -6,7 +6,7 @@ Amounts are before plans, credit and tax. A month is the first whole one under t
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
@@ -16,7 +16,7 @@ from django.db.models import Count
 
 from apps.audit.services import Actor
 from apps.billing.models import Account, Interval, Price
-from apps.billing.periods import Period, month_at
+from apps.billing.periods import Period, local_day, month_at
 from apps.billing.price_book import PriceBook, Stretch, Tier
 from apps.billing.pricing import proposed_price
 from apps.billing.rating import charges
@@ -59,11 +59,15 @@ class TenantEffect:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """The effect of `price`, which is not saved; it replaces or follows `last`. `top` are the tenants with the largest differences."""
+    """The effect of `price`, which is not saved; it replaces or follows `last`. `top` are the tenants with the largest differences.
+
+    `month` is that of the portal's calendar in which amounts of a month are, `first_day` the day it begins with.
+    """
 
     price: Price
     last: Price | None
     month: Period
+    first_day: date
     total: Effect
     tenants: int
     top: tuple[TenantEffect, ...]
@@ -98,6 +102,7 @@ def preview_price(
         price=price,
         last=series[-1] if series else None,
         month=month,
+        first_day=local_day(at=month.start, zone=settings.BILLING_TIME_ZONE),
         total=_sum([each.effect for each in effects], currency=currency),
         tenants=len(effects),
         top=tuple(effects[:TOP]),

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.utils.translation import gettext as _
-
-from apps.billing.breakdowns import Breakdown, RatedMonth, bays, breakdown, costs_of_seconds, tag_keys
+from apps.billing.breakdowns import Breakdown, RatedMonth, bay_words, bays, breakdown, costs_of_seconds, tag_keys
 from apps.billing.charts import Chart, chart_of
 from apps.billing.date_ranges import DateRange, month_range
 from apps.billing.models import Account
 from apps.billing.periods import days_of, local_day
-from apps.billing.price_book import price_book
+from apps.billing.price_book import PriceBook, price_book
 from apps.billing.rating import Bill
-from apps.billing.spend import bill_of, month_to_bill, spend_from, spend_of, usage_by_day
+from apps.billing.spend import bill_of, month_to_bill, spend_from, spend_of, terms_of, usage_by_day
 from apps.billing.usage import merged
 from apps.tenants.models import Tenant
 
@@ -57,12 +55,12 @@ def report_of(*, account: Account, month: DateRange, group: str, at: datetime) -
         spend = spend_from(account=account, period=period, used=used, at=at, book=book)
         bill, forecast = spend.bill, spend.forecast
     else:
-        bill = bill_of(account=account, period=period, used=used, book=book, whole_month=at >= period.end)
+        bill = bill_of(used=used, book=book, terms=terms_of(account=account, period=period), whole_month=at >= period.end)
     rated = RatedMonth(rows=rows, per_second=costs_of_seconds(used=used, book=book))
     mine = bays(account=account, ids={each.bay_id for each in used})
-    names = {bay_id: (bay.name, _("deleted") if bay.deleted_at else "") for bay_id, bay in mine.items()}
+    names = {bay_id: bay_words(bay=bay) for bay_id, bay in mine.items()}
     keys = tag_keys(bays=mine.values())
-    kind, _colon, tag = group.partition(":")
+    kind, _, tag = group.partition(":")
     if kind == "tag":
         tag = tag or (keys[0] if keys else "")
         group = f"tag:{tag}"
@@ -70,11 +68,11 @@ def report_of(*, account: Account, month: DateRange, group: str, at: datetime) -
         month=month,
         bill=bill,
         forecast=forecast,
-        before=_before(account, month, at),
+        before=_before(account, month, at, book),
         chart=chart_of(
             month=rated, days=[day for day, _ in days_of(period=month.period, zone=month.zone)], names=names, currency=account.currency
         ),
-        breakdown=breakdown(account=account, months=[rated], group=group),
+        breakdown=breakdown(account=account, months=[rated], group=group, mine=mine),
         tag_keys=keys,
         tag=tag,
     )
@@ -96,8 +94,8 @@ def month_before(*, day: date) -> date:
     return (day.replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
-def _before(account: Account, month: DateRange, at: datetime) -> Decimal | None:
+def _before(account: Account, month: DateRange, at: datetime, book: PriceBook) -> Decimal | None:
     before = month_range(day=month_before(day=month.first), zone=month.zone)
     if before.period.end <= account.tenant.created_at:
         return None
-    return spend_of(account=account, period=before.period, as_of=at).net
+    return spend_of(account=account, period=before.period, as_of=at, book=book).net

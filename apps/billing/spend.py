@@ -16,7 +16,7 @@ from apps.billing.models import Account, DailyUsage
 from apps.billing.period_terms import terms_in
 from apps.billing.periods import Period, days_of, local_day, midnight, month_at
 from apps.billing.price_book import PriceBook, price_book
-from apps.billing.rating import Bill, bill, charges
+from apps.billing.rating import Bill, Terms, bill, charges
 from apps.billing.usage import Used, merged, used_by, used_on_days
 
 
@@ -76,11 +76,12 @@ def usage_by_day(*, account: Account, period: Period, as_of: datetime, book: Pri
     return [*found, *_by_day(account, Period(start=after, end=period.end), as_of, book)]
 
 
-def spend_of(*, account: Account, period: Period, as_of: datetime) -> Bill:
+def spend_of(*, account: Account, period: Period, as_of: datetime, book: PriceBook | None = None) -> Bill:
     """Return what the tenant's use of a month, or the part of one, costs up to `as_of`; a commitment counts once the period is over."""
-    book = price_book(currency=account.currency)
+    book = book or price_book(currency=account.currency)
     used = usage_of(account=account, period=period, as_of=as_of, book=book)
-    return bill_of(account=account, period=period, used=used, book=book, whole_month=as_of >= period.end)
+    terms = terms_of(account=account, period=period)
+    return bill_of(used=used, book=book, terms=terms, whole_month=as_of >= period.end)
 
 
 def month_so_far(*, account: Account, at: datetime) -> Spend:
@@ -95,21 +96,26 @@ def spend_from(*, account: Account, period: Period, used: list[Used], at: dateti
     """Return the same, for who has read already what was `used` of the month until `at`."""
     ahead = Period(start=at.replace(microsecond=0), end=period.end)
     going_on = used_by(tenant_id=account.tenant_id, period=ahead, as_of=period.end, book=book) if ahead.seconds else []
+    terms = terms_of(account=account, period=period)
     return Spend(
         period=period,
-        bill=bill_of(account=account, period=period, used=used, book=book, whole_month=at >= period.end),
-        forecast_bill=bill_of(account=account, period=period, used=merged(used=[*used, *going_on]), book=book, whole_month=True),
+        bill=bill_of(used=used, book=book, terms=terms, whole_month=at >= period.end),
+        forecast_bill=bill_of(used=merged(used=[*used, *going_on]), book=book, terms=terms, whole_month=True),
     )
 
 
-def bill_of(*, account: Account, period: Period, used: Iterable[Used], book: PriceBook, whole_month: bool) -> Bill:
-    """Return what so much use of a month, or of a part of one, costs under the terms in force when it began.
+def terms_of(*, account: Account, period: Period) -> Terms:
+    """Return the account's terms for a month, or a part of one: those in force when it begins.
 
     Raises Conflict where these have amounts in another currency.
     """
     plan = plan_at(tenant=account.tenant, at=period.start)
-    terms = terms_in(plan=plan, period=period, zone=account.time_zone, currency=account.currency)
-    return bill(found=charges(used=used, rates=book.rates), terms=terms, currency=account.currency, whole_month=whole_month)
+    return terms_in(plan=plan, period=period, zone=account.time_zone, currency=account.currency)
+
+
+def bill_of(*, used: Iterable[Used], book: PriceBook, terms: Terms, whole_month: bool) -> Bill:
+    """Return what so much use of a month costs under the terms."""
+    return bill(found=charges(used=used, rates=book.rates), terms=terms, currency=book.currency, whole_month=whole_month)
 
 
 def month_to_bill(*, account: Account, at: datetime) -> Period:

@@ -1,17 +1,18 @@
 """Accounts as operators read them: what was spent and what is owed, in one row; and what is left of each grant of credit."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
-from apps.billing.accounts import plan_at
+from apps.billing.accounts import account_of, plan_at
 from apps.billing.models import Account, CreditGrant, Plan
 from apps.billing.overdue import unpaid_invoices
 from apps.billing.owed import owed
+from apps.billing.periods import local_day
 from apps.billing.spend import Spend, month_so_far
 from apps.common.errors import CarinaError
 from apps.common.money import rounded
@@ -36,12 +37,15 @@ class GrantRow:
 
     grant: CreditGrant
     left: Decimal
+    expires_on: date | None
     expired: bool
 
 
 def row_of(*, tenant: Tenant, at: datetime) -> AccountRow:
     """Return the row of an organisation; one that has no account yet has spent nothing and is shown with the portal's defaults."""
     account: Account | None = getattr(tenant, "billing", None)
+    if account is None and tenant.metered_hosts.exists():
+        account = account_of(tenant=tenant)
     sums: dict[str, Decimal] = {}
     unpaid = unpaid_invoices(tenant_id=tenant.id) if account is not None else []
     for invoice in unpaid:
@@ -65,13 +69,14 @@ def spend_so_far(*, account: Account, at: datetime) -> Spend | None:
         return None
 
 
-def grants_left(*, tenant: Tenant, at: datetime) -> list[GrantRow]:
-    """Return an organisation's grants, newest first."""
+def grants_left(*, tenant: Tenant, zone: str, at: datetime) -> list[GrantRow]:
+    """Return an organisation's grants, newest first, with the days of its calendar."""
     rows = tenant.credit_grants.annotate(used=Sum("uses__amount")).order_by("-granted_at", "-id")
     return [
         GrantRow(
             grant=grant,
             left=rounded(amount=grant.amount - (grant.used or Decimal(0)), currency=grant.currency),
+            expires_on=local_day(at=grant.expires_at, zone=zone) if grant.expires_at is not None else None,
             expired=grant.expires_at is not None and grant.expires_at <= at,
         )
         for grant in rows

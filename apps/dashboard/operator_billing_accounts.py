@@ -142,7 +142,7 @@ def _page(request: HttpRequest, tenant: Tenant, **forms: Any) -> HttpResponse:
         "unpriced": row.currency not in currencies_with_prices(),
         "spend": spend_so_far(account=row, at=at),
         "balance": balance_of(tenant=tenant, at=at),
-        "grants": grants_left(tenant=tenant, at=at),
+        "grants": grants_left(tenant=tenant, zone=row.time_zone, at=at),
         "invoices": [invoice_row(invoice=invoice, at=at) for invoice in invoices],
         "holds": tenant.holds.order_by("created_at", "id"),
         "tab": "billing",

@@ -86,8 +86,9 @@ def _get(invoice_id: UUID) -> Invoice:
 
 def _page(request: HttpRequest, row: Invoice, **forms: Any) -> HttpResponse:
     debt, left = owed(invoice=row), left_of(invoice=row)
+    zone = account_of(tenant=row.tenant).time_zone
     amount = rounded(amount=max(debt, Decimal(0)), currency=row.currency)
-    first = {"amount": f"{amount:f}", "received_at": local_day(at=now(), zone=row.time_zone), "provider": "manual"}
+    first = {"amount": f"{amount:f}", "received_at": local_day(at=now(), zone=zone), "provider": "manual"}
     shown: dict[str, Any] = {
         "payment_form": PaymentForm(initial=first, auto_id="id_payment_%s"),
         "note_form": CreditNoteForm(invoice=row, auto_id="id_note_%s"),
@@ -108,7 +109,10 @@ def _page(request: HttpRequest, row: Invoice, **forms: Any) -> HttpResponse:
         "creditable": row.kind == Invoice.Kind.INVOICE and left.net > 0,
         "left": left,
         "has_pdf": Invoice.objects.filter(id=row.id, pdf__isnull=False).exists(),
-        "payments": row.payments.order_by("-received_at", "-id"),
+        "payments": [
+            {"payment": payment, "day": local_day(at=payment.received_at, zone=zone)}
+            for payment in row.payments.order_by("-received_at", "-id")
+        ],
         "notes": row.credit_notes.defer("pdf").order_by("issued_at"),
         "reminders": row.reminders.order_by("at"),
         "credit_uses": row.credit_uses.select_related("grant").order_by("id"),

@@ -192,8 +192,8 @@ def test_credit_is_used_once_over_the_months(tenant: Tenant) -> None:
 
 def test_a_plan_in_another_currency_is_said_and_nothing_is_issued(tenant: Tenant) -> None:
     make_plan(tenant, allowance=Decimal(1))
-    Account.objects.update(currency="EUR")
     use(tenant, MARCH, APRIL)
+    Account.objects.update(currency="EUR")
     ((_, sentence),) = run_month(at=DUE).failed
     assert sentence == "The plan “Special” is in USD, but the account is billed in EUR: give it another plan."
 

@@ -293,6 +293,14 @@ def test_accounts_are_listed_with_what_they_spend_and_owe_and_found(operator: Cl
     assert not Account.objects.filter(tenant=other).exists()
 
 
+def test_what_an_organisation_without_an_account_uses_is_shown_too(operator: Client, tenant: Tenant) -> None:
+    with at(NOON):
+        make_bay(tenant, "web", node_count=2)
+    with at(NOON + timedelta(hours=10)):
+        Account.objects.all().delete()
+        assertContains(operator.get(ACCOUNTS), "$0.20")
+
+
 def test_an_account_whose_spend_cannot_be_computed_does_not_hide_the_others(operator: Client, tenant: Tenant) -> None:
     account_of(tenant=tenant)
     Account.objects.update(time_zone="Mars/Olympus")
@@ -340,6 +348,17 @@ def test_credit_is_granted_once_however_often_the_form_is_sent(operator: Client,
     for wrong in ({"amount": "0"}, {"amount": "x"}, {"reason": ""}, {"kind": "gold"}, {"expires_at": "2001-01-01"}, {"once": "x"}):
         assert operator.post(f"{page_of(tenant)}credit", {**asked, "once": uuid.uuid4(), **wrong}).status_code == 422, wrong
     assert CreditGrant.objects.count() == 1
+
+
+def test_days_are_those_of_the_organisations_calendar(operator: Client, tenant: Tenant, invoice: Invoice) -> None:
+    Account.objects.update(time_zone="Asia/Tokyo")
+    asked = {"kind": "prepaid", "amount": "25", "reason": "Bought", "expires_at": "2100-01-01", "once": uuid.uuid4()}
+    operator.post(f"{page_of(tenant)}credit", asked)
+    assert CreditGrant.objects.get().expires_at == datetime(2099, 12, 31, 15, tzinfo=UTC)
+    assertContains(operator.get(page_of(tenant)), "until 2100-01-01")
+    paid = {"amount": "1", "reference": "bank 1", "received_at": "2026-03-10", "provider": "manual"}
+    operator.post(f"{page_of_invoice(invoice)}payment", paid)
+    assertContains(operator.get(page_of_invoice(invoice)), "boss@example.com, 2026-03-10")
 
 
 # --- invoices ------------------------------------------------------------------------------------------------------------------------

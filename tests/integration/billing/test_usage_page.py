@@ -4,12 +4,11 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html import unescape
-from unittest.mock import patch
 
 import pytest
 from django.test import Client
 
-from apps.billing import breakdowns
+from apps.bays.models import Bay
 from apps.billing.accounts import account_of
 from apps.billing.models import Account, Plan, Subscription
 from apps.billing.rollups import roll_account
@@ -108,12 +107,13 @@ def test_it_is_taken_apart_by_flavor_cloud_and_member(tenant: Tenant) -> None:
 
 
 def test_it_is_taken_apart_by_any_tag_that_bays_have(tenant: Tenant) -> None:
-    for name in ("web", "shop", "db"):
-        ran(bay_of(tenant, name, moment=MARCH), (MARCH, MARCH + 10 * HOUR))
     tags = {"web": {"team": "blue", "stage": "<live>"}, "shop": {"team": "blue"}, "db": {}}
-    with patch.object(breakdowns, "tags_of", lambda *, bay: tags[bay.name]):
-        assert "<live> 10.0" in unescape(visit(tenant, "?by=tag"))
-        page = visit(tenant, "?by=tag:team")
+    for name, mine in tags.items():
+        bay = bay_of(tenant, name, moment=MARCH)
+        Bay.objects.filter(id=bay.id).update(tags=mine)
+        ran(bay, (MARCH, MARCH + 10 * HOUR))
+    assert "<live> 10.0" in unescape(visit(tenant, "?by=tag"))
+    page = visit(tenant, "?by=tag:team")
     assert "blue 20.0 67 % 67 % $0.20 without this tag 10.0 33 % 33 % $0.10" in page
 
 
@@ -161,6 +161,17 @@ def test_a_tenth_bay_and_all_after_it_share_a_colour(tenant: Tenant) -> None:
     # 12, 11 and 10 hours
     assert "3 other bays $0.33)" in page
     assert "bay0 10.0" in page
+
+
+def test_of_very_many_bays_the_dearest_are_shown_and_the_others_together_until_one_asks_for_all(tenant: Tenant) -> None:
+    Tenant.objects.update(max_bays=30)
+    for number in range(23):
+        ran(bay_of(tenant, f"bay{number}", moment=MARCH), (MARCH, MARCH + (number + 10) * HOUR))
+    page = visit(tenant)
+    # 12, 11 and 10 hours
+    assert "3 others 33.0 $0.33 Together 483.0 $4.83" in page
+    assert "bay1 11.0" not in page
+    assert "bay1 11.0" in visit(tenant, "?all")
 
 
 def test_the_first_visit_says_what_will_be_here(tenant: Tenant) -> None:
