@@ -27,19 +27,7 @@ from apps.dashboard.urls import CONSOLE, urlpatterns
 from apps.hosts.models import Cloud, Flavor
 from apps.tenants.models import ApiToken, QuotaRequest, ServiceAccount, Tenant
 from apps.tenants.roles import Role
-from tests.factories import (
-    Api,
-    api_of,
-    join,
-    make_bay,
-    make_cloud,
-    make_flavor,
-    make_price,
-    make_tenant,
-    make_user,
-    owner_of,
-    token_for,
-)  # fmt: skip
+from tests.factories import Api, api_of, join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
 
 pytestmark = pytest.mark.django_db
 
@@ -392,7 +380,7 @@ def test_the_same_again_is_no_change_and_no_line(boss: User) -> None:
 
 def test_the_price_that_holds_now_is_shown_or_that_there_is_none(operator: Client) -> None:
     flavor = make_flavor("c1.huge", price="0.0125")
-    make_price(flavor, "0.5", starts_at=now() + timedelta(days=1))
+    flavor.prices.create(currency="USD", per_hour="0.5", starts_at=now() + timedelta(days=1), created_by="x", created_at=now())
     assertContains(operator.get("/operators/flavors/"), "$0.0125")
     assertNotContains(operator.get("/operators/flavors/"), "$0.50")
     assertNotContains(operator.get("/operators/flavors/"), ">none<")
