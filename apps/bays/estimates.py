@@ -22,7 +22,8 @@ from apps.tenants.roles import Permission
 class Estimate:
     """What a change means. `refusal` is the sentence with which it would be refused, empty if it would be accepted.
 
-    Amounts are None where the hosts have no price in the tenant's currency. `remaining` is what is left of budgets and credit now.
+    Amounts are None where the hosts have no price in the tenant's currency. `remaining` is what is left of budgets and credit now, for who
+    may see that.
     """
 
     quote: Quote
@@ -108,7 +109,7 @@ def _estimate(*, access: Access, sizes: Sequence[tuple[Flavor, int]], more: _Mor
     hosts = [Hosts(flavor=flavor, cloud=likely, count=count) for flavor, count in sizes if count]
     return Estimate(
         quote=prices.quote(hosts=hosts, instead_of=where.bay.id if where.bay is not None else None),
-        remaining=prices.remaining() if access.may(Permission.BAY_CREATE) else (),
+        remaining=prices.remaining() if access.may(Permission.BILLING_READ) else (),
         node_count=sum(count for _, count in sizes),
         vcpus=sum(count * flavor.vcpus for flavor, count in sizes),
         memory_mib=sum(count * flavor.memory_mib for flavor, count in sizes),

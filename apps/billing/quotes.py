@@ -138,9 +138,12 @@ class BookPrices:
 
     @cached_property
     def _terms(self) -> Terms:
-        """The terms the tenant has now; like `accounts.plan_at`, without making a default plan where there is none yet."""
+        """The terms of the month, those in force when it began; like `accounts.plan_at`, without making a default plan where there is none."""
         begun = (
-            Subscription.objects.filter(tenant=self._tenant, starts_at__lte=self._at).select_related("plan").order_by("-starts_at").first()
+            Subscription.objects.filter(tenant=self._tenant, starts_at__lte=self._period.start)
+            .select_related("plan")
+            .order_by("-starts_at")
+            .first()
         )
         plan = begun.plan if begun is not None else Plan.objects.filter(is_default=True).first()
         if plan is None:

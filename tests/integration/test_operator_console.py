@@ -36,7 +36,6 @@ from tests.factories import (
     make_bay,
     make_cloud,
     make_flavor,
-    make_price,
     make_tenant,
     make_user,
     owner_of,
@@ -396,7 +395,7 @@ def test_the_same_again_is_no_change_and_no_line(boss: User) -> None:
 
 def test_the_price_that_holds_now_is_shown_or_that_there_is_none(operator: Client) -> None:
     flavor = make_flavor("c1.huge", price="0.0125")
-    make_price(flavor, "0.5", starts_at=now() + timedelta(days=1))
+    flavor.prices.create(currency="USD", per_hour="0.5", starts_at=now() + timedelta(days=1), created_by="x", created_at=now())
     assertContains(operator.get("/operators/flavors/"), "$0.0125")
     assertNotContains(operator.get("/operators/flavors/"), "$0.50")
     assertNotContains(operator.get("/operators/flavors/"), ">none<")

@@ -195,7 +195,7 @@ class EstimateSerializer(serializers.Serializer[Any]):
     adjustments = FigureSerializer(
         source="quote.figures", many=True, help_text="What lies between the price per hour times the hours, and the price per month."
     )
-    remaining = FigureSerializer(many=True, help_text="What is left of budgets and credit now.")
+    remaining = FigureSerializer(many=True, help_text="What is left of budgets and credit now; empty without billing:read.")
     node_count = serializers.IntegerField()
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()

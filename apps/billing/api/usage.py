@@ -35,7 +35,7 @@ class UsageRowSerializer(serializers.Serializer[Any]):
     """One part of the usage."""
 
     key = serializers.CharField(help_text="A day, the id of a bay, the name of a flavor or cloud, an e-mail address, the value of a tag.")
-    label = serializers.CharField(help_text="The same for people: the name of a bay.")
+    label = serializers.CharField(help_text="The same for people: the name of a bay.")  # type: ignore[assignment]  # as elsewhere
     host_seconds = serializers.IntegerField()
     host_hours = serializers.DecimalField(max_digits=20, decimal_places=8)
     amount = serializers.DecimalField(max_digits=14, decimal_places=3, help_text="Before plan, credit and tax; rows add up to the total.")

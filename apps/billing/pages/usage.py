@@ -68,7 +68,7 @@ def usage(request: HttpRequest, access: Access) -> HttpResponse:
         "months": choices, "before": month_before(day=month.first),
         "earlier": next((each for each in choices if each < month.first), None),
         "later": next((each for each in reversed(choices) if each > month.first), None),
-        "range": urlencode({"from": month.first, "to": month.end}),
+        "range": urlencode({"from": f"{month.first}", "to": f"{month.end}"}),
     }  # fmt: skip
     return render(request, "billing/usage.html", context)
 

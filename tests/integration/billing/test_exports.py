@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from apps.bays.models import Bay
-from apps.billing import exports
+from apps.billing import exports, spend
 from apps.billing.accounts import account_of, default_issuer
 from apps.billing.date_ranges import DateRange
 from apps.billing.exports import as_csv, as_json, cell, decimal_text
@@ -160,7 +160,7 @@ def test_decimals_are_rounded_halves_up(exact: Any, text: str) -> None:
 def test_a_file_reads_a_few_days_at_a_time(account: Account, bay: Bay) -> None:
     ran(bay, (MARCH, None))
     asked = []
-    real = exports.usage_by_day
+    real = spend.usage_by_day
 
     def watched(**arguments: Any) -> Any:
         asked.append(arguments["period"].seconds)

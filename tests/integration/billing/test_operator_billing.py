@@ -34,7 +34,7 @@ from apps.dashboard.billing_urls import BILLING, urlpatterns
 from apps.hosts.models import Flavor
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Role
-from tests.factories import join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of
+from tests.factories import join, make_bay, make_cloud, make_flavor, make_price, make_tenant, make_user, owner_of
 from tests.integration.billing.clock import at
 from tests.integration.billing.debts import make_invoice
 
@@ -317,6 +317,8 @@ def test_the_currency_is_changed_while_it_can_be(operator: Client, tenant: Tenan
     assertRedirects(operator.post(f"{page_of(tenant)}currency", {"currency": "EUR"}), page_of(tenant))
     assert account_of(tenant=tenant).currency == "EUR"
     assertContains(operator.get(page_of(tenant)), "There is no price in EUR")
+    make_price(Flavor.objects.get(), "0.01", currency="EUR")
+    assertNotContains(operator.get(page_of(tenant)), "There is no price in EUR")
     make_bay(tenant)
     assertContains(operator.post(f"{page_of(tenant)}currency", {"currency": "USD"}), "that stays", status_code=422)
 

@@ -14,7 +14,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from apps.bays.models import Bay
-from apps.billing import rollups
+from apps.billing import rollups, usage
 from apps.billing.accounts import account_of
 from apps.billing.models import Account, DailyUsage, Interval
 from apps.billing.periods import Period, month_of
@@ -160,7 +160,7 @@ def test_one_broken_account_does_not_stop_the_others(tenant: Tenant) -> None:
         account_of(tenant=each)
         ran(bay_of(each, moment=START), (START, START + HOUR))
     Account.objects.filter(tenant=tenant).update(currency="EUR")
-    real = rollups.parameters
+    real = usage.parameters
 
     def broken(**arguments: object) -> dict[str, object]:
         if arguments["tenant_id"] == tenant.id:
