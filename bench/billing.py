@@ -33,6 +33,8 @@ from carina_portal.embedded.terminal import Terminal
 
 PARTS = ("invoices", "all-months", "memory", "page")
 MIB = 1024 * 1024
+COMPUTING = "{busy:.1f} s in Python, {database_busy:.1f} s in the database"
+"""What was computed, whoever else had the machine meanwhile."""
 Figures = dict[str, Any]
 
 
@@ -138,7 +140,7 @@ def _rows_of_invoices(what: str, figures: Figures) -> list[tuple[str, str]]:
     rate = figures["issued"] / figures["seconds"]
     return [
         (f"{what}: {figures['issued']:,} invoices", f"{figures['seconds']:.1f} s, {rate:.0f} a second ({figures['failed']} failed)"),
-        (f"{what}: computing", f"{figures['busy']:.1f} s in Python, {figures['database_busy']:.1f} s in the database"),
+        (f"{what}: computing", COMPUTING.format(**figures)),
         (f"{what}: lines, sum", f"{figures['lines']:,}, {figures['net']}"),
         (f"{what}: peak memory", f"{figures['peak_bytes'] / MIB:.0f} MiB, {figures['grown_bytes'] / MIB:.1f} MiB of it since the start"),
     ]
@@ -148,13 +150,14 @@ def _rows_of_sums(figures: Figures) -> list[tuple[str, str]]:
     what = f"summing {figures['days']:,} days of {figures['accounts']:,} tenants"
     return [
         (what, f"{figures['seconds']:.1f} s, {figures['rows']:,} rows ({figures['failed']} failed)"),
+        ("  computing", COMPUTING.format(**figures)),
         ("tenants whose sums differ from their intervals", f"{figures['differing']} of {figures['compared']:,}"),
     ]
 
 
 def _rows_of_page(figures: Figures) -> list[tuple[str, str]]:
     summed, raw = figures["summed"], figures["raw"]
-    words = "p50 {p50:.0f} ms, p95 {p95:.0f} ms ({requests} requests)"
+    words = "p50 {p50:.0f} ms, p95 {p95:.0f} ms ({requests} requests; {busy:.0f} ms in Python, {database_busy:.0f} ms in the database)"
     return [
         (f"usage page of a tenant with {figures['intervals']:,} intervals", words.format(**summed)),
         ("the same without sums", f"{words.format(**raw)}, × {raw['p50'] / summed['p50']:.1f}"),

@@ -18,6 +18,7 @@ from apps.audit.services import record
 from apps.billing.models import Invoice, InvoiceLine
 from apps.billing.numbers import next_number
 from apps.billing.operators import require_operator
+from apps.billing.overdue import refresh_hold
 from apps.billing.owed import state_of
 from apps.billing.periods import local_day
 from apps.common.clock import now
@@ -63,6 +64,7 @@ def issue_credit_note(*, by: User, invoice_id: UUID, lines: Sequence[tuple[int, 
         invoice.state = state_of(invoice=invoice)
         invoice.save(update_fields=["state"])
         _record(by=by, invoice=invoice, note=note)
+        refresh_hold(tenant_id=invoice.tenant_id)
     return note
 
 

@@ -67,7 +67,7 @@ class ForecastSerializer(serializers.Serializer[Any]):
     forecast = serializers.DecimalField(max_digits=14, decimal_places=3, help_text="At the month's end, if what runs now runs on.")
 
 
-class UsageSerializer(serializers.Serializer[Any]):
+class BilledUsageSerializer(serializers.Serializer[Any]):
     """Usage of some days."""
 
     currency = serializers.CharField()
@@ -105,6 +105,7 @@ class UsageView(TenantView):
 
     tag: ClassVar[str] = "Billing"
     needs: ClassVar = {"GET": Permission.BILLING_READ}
+    also_answers: ClassVar = ("409", "422")
 
     def account(self) -> Account:
         """Return the tenant's account."""
@@ -116,7 +117,9 @@ class UsageView(TenantView):
 class Usage(UsageView):
     """What a tenant used."""
 
-    @extend_schema(operation_id="read_usage", summary="Read usage and spend", parameters=[*RANGE, GROUP], responses={200: UsageSerializer})
+    @extend_schema(
+        operation_id="read_usage", summary="Read usage and spend", parameters=[*RANGE, GROUP], responses={200: BilledUsageSerializer}
+    )
     def get(self, request: Request, **_: str) -> Response:
         """Usage of some days, taken apart; for owners, admins and billing. What runs now counts until now."""
         moment, account = now(), self.account()

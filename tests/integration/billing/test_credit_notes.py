@@ -10,6 +10,7 @@ import pytest
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.billing.credit_notes import issue_credit_note
+from apps.billing.dunning import run_dunning
 from apps.billing.invoicing import issue_period
 from apps.billing.models import Account, Invoice, Issuer, TaxRate
 from apps.billing.owed import owed, with_credited
@@ -18,7 +19,7 @@ from apps.common.scope import in_tenant
 from apps.tenants.models import Tenant
 from tests.factories import make_cloud, make_flavor, make_tenant, make_user, owner_of
 from tests.integration.billing.clock import at
-from tests.integration.billing.months import APRIL, MARCH, MAY, make_account, make_plan, use
+from tests.integration.billing.months import APRIL, JUNE, MARCH, MAY, make_account, make_plan, use
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -54,6 +55,14 @@ def operator() -> User:
 def credit(invoice: Invoice, lines: Lines = None, reason: str = "A mistake of ours") -> Invoice:
     with at(MAY):
         return issue_credit_note(by=operator(), invoice_id=invoice.id, lines=lines, reason=reason)
+
+
+def test_a_hold_for_an_unpaid_invoice_ends_in_the_moment_it_is_taken_back(tenant: Tenant, invoice: Invoice) -> None:
+    with at(JUNE):
+        run_dunning(at=JUNE)
+    assert tenant.holds.get().code == "payment_overdue"
+    credit(invoice)
+    assert not tenant.holds.exists()
 
 
 def test_a_whole_invoice_is_taken_back_and_cancelled(invoice: Invoice) -> None:
