@@ -27,7 +27,7 @@ AT_THE_DESK = {
     "plan_retired", "plan_too_late", "plan_unchanged",
 }  # fmt: skip
 """What only operators are told, on pages of the console."""
-NOT_PROBLEMS = {"leftovers", "no_network_left", "no_port_left", "cancelled", "main", "payg"} | AT_THE_DESK
+NOT_PROBLEMS = {"leftovers", "no_network_left", "no_port_left", "cancelled", "main", "payg", "signature_invalid"} | AT_THE_DESK
 
 
 @pytest.fixture(scope="module")
