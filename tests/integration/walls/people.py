@@ -10,6 +10,8 @@ from django.test.client import ClientHandler
 
 from apps.accounts.models import User
 from apps.bays.models import Bay
+from apps.billing.accounts import default_issuer, default_plan
+from apps.billing.models import Budget, Price, TaxRate
 from apps.common.clock import now
 from apps.dashboard.models import Announcement
 from apps.hosts.models import Flavor
@@ -17,6 +19,7 @@ from apps.operations.models import Operation
 from apps.tenants.models import Invitation, QuotaRequest, ServiceAccount, Tenant
 from apps.tenants.roles import Permission, Role
 from tests.factories import join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
+from tests.integration.billing.debts import make_invoice
 
 _handler = ClientHandler(enforce_csrf_checks=False)
 """Loads the middleware once for all knocks."""
@@ -70,6 +73,9 @@ def build() -> World:
     own, foreign = things_of(mine, "web"), things_of(theirs, "foreign-bay")
     shared = {"code": "not_found", "rest": "nowhere", "mail_id": "nothing", "name": "local", "key": "nothing", "uidb36": "x", "pk": "1"}
     shared |= {"provider_id": "oidc", "secret": "nothing", "flavor_id": str(Flavor.objects.get().id)}
+    rate = TaxRate.objects.create(country="NL", percent=21, starts_on=now().date())
+    shared |= {"price_id": str(Price.objects.get().id), "rate_id": str(rate.id)}
+    shared |= {"plan_id": str(default_plan().id), "issuer_id": str(default_issuer().id)}
     announcement = Announcement.objects.create(text="Soon", starts_at=now(), created_by="x", created_at=now())
     shared |= {"announcement_id": str(announcement.id)}
     secrets = ["foreign-bay", "foreign-owner@example.com", "foreign-guest@example.com", foreign["token"], foreign["tenant_id"]]
@@ -123,7 +129,10 @@ def things_of(tenant: Tenant, bay_name: str) -> dict[str, str]:
     join(tenant, robot, role=Role.VIEWER)
     account = ServiceAccount.objects.create(tenant=tenant, user=robot, name="robot", created_by=owner.email, created_at=moment)
     request = QuotaRequest.objects.create(tenant=tenant, wanted={"max_bays": 1000}, requested_by=owner.email, created_at=moment)
+    budget = Budget.objects.create(tenant=tenant, name=bay_name, amount=100, created_by=owner.email, created_at=moment, updated_at=moment)
+    invoice = make_invoice(tenant, number=f"{bay_name}-0001")
     return {
+        "budget": str(budget.id), "budget_id": str(budget.id), "number": invoice.number, "invoice_id": str(invoice.id),
         "tenant": tenant.slug, "tenant_id": str(tenant.id), "bay": bay.name, "bay_id": str(bay.id),
         "operation": str(Operation.objects.filter(subject_id=bay.id).latest("created_at").id),
         "member": str(member.user_id), "member_id": str(member.user_id), "user_id": str(member.user_id),
