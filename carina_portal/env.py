@@ -39,6 +39,15 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 
 
+def days(name: str, default: str) -> tuple[int, ...]:
+    """Return ascending whole numbers of days, comma-separated; raises ImproperlyConfigured for anything else, and for none."""
+    texts = words(name, default)
+    numbers = tuple(int(text) for text in texts if text.isascii() and text.isdigit())
+    if not numbers or len(numbers) != len(texts) or list(numbers) != sorted(set(numbers)):
+        raise ImproperlyConfigured(f"{name} is {','.join(texts)!r}; write whole numbers of days, each larger than the one before.")
+    return numbers
+
+
 def secret(name: str) -> str:
     """Return the secret `name`; raises ImproperlyConfigured when neither NAME nor NAME_FILE is set."""
     if path := os.environ.get(f"{name}_FILE"):
@@ -46,6 +55,11 @@ def secret(name: str) -> str:
     if value := os.environ.get(name):
         return value
     raise ImproperlyConfigured(f"Set {name}, or {name}_FILE to the path of a file that holds it.")
+
+
+def optional_secret(name: str) -> str:
+    """Return the secret `name` in the same ways, or nothing where it is not set: what needs it is not offered then."""
+    return secret(name) if os.environ.get(name) or os.environ.get(f"{name}_FILE") else ""
 
 
 def key_ring(name: str) -> list[tuple[str, bytes]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 
 from carina_portal import env, single_sign_on
 
@@ -128,6 +129,13 @@ CELERY_BEAT_SCHEDULE = {
     "delete bays whose time is over": {"task": "bays.expire", "schedule": 30.0, "options": {"expires": 30}},
     "warn of API tokens that expire soon": {"task": "tenants.warn_of_expiring_tokens", "schedule": 3600.0, "options": {"expires": 600}},
     "end support views whose time is over": {"task": "dashboard.end_support_views", "schedule": 60.0, "options": {"expires": 60}},
+    "sum the usage of days that are over": {"task": "billing.roll_up", "schedule": 60.0, "options": {"expires": 60}},
+    "remind of invoices that are overdue": {"task": "billing.dun", "schedule": 3600.0, "options": {"expires": 600}},
+    "send reminders that were not sent": {"task": "billing.mail_reminders", "schedule": 600.0, "options": {"expires": 300}},
+    "handle events of Stripe that could not be": {"task": "billing.handle_stripe_events", "schedule": 300.0, "options": {"expires": 120}},
+    "close months and write their invoices": {"task": "billing.run_month", "schedule": 3600.0, "options": {"expires": 3000}},
+    "watch budgets and prepaid credit": {"task": "billing.watch_budgets", "schedule": 30.0, "options": {"expires": 30}},
+    "mail invoices that were issued": {"task": "billing.render_and_mail", "schedule": 60.0, "options": {"expires": 60}},
     "forget old idempotency keys": {"task": "common.forget_idempotency_keys", "schedule": 3600.0, "options": {"expires": 600}},
 }
 OPERATION_LEASE_SECONDS = env.integer("CARINA_OPERATION_LEASE_SECONDS", 10)
@@ -196,6 +204,14 @@ EMAIL_TIMEOUT = 10
 CURRENCY = env.text("CARINA_CURRENCY", "USD")
 PRICE_LIST = "apps.billing.quotes.BookPrices"  # who tells bays what hosts cost (apps.bays.pricing)
 BILLING_TIME_ZONE = env.text("CARINA_BILLING_TIME_ZONE", "UTC")
+# Both or neither: with the key alone, payments would be taken and never noted. Without them nothing here speaks of cards.
+STRIPE_SECRET_KEY = env.optional_secret("CARINA_STRIPE_SECRET_KEY")
+STRIPE_WEBHOOK_SECRET = env.optional_secret("CARINA_STRIPE_WEBHOOK_SECRET")
+if bool(STRIPE_SECRET_KEY) != bool(STRIPE_WEBHOOK_SECRET):
+    raise ImproperlyConfigured("Set both CARINA_STRIPE_SECRET_KEY and CARINA_STRIPE_WEBHOOK_SECRET, or neither.")
+STRIPE_API = env.text("CARINA_STRIPE_API", "https://api.stripe.com")
+# So many days after an invoice was due: a reminder at each but the last, and from the last on no growth until it is paid.
+DUNNING_DAYS = env.days("CARINA_DUNNING_DAYS", "3,10,17")
 MAX_HOSTS_PER_BAY = env.integer("CARINA_MAX_HOSTS_PER_BAY", 50)
 DEFAULT_MAX_BAYS = env.integer("CARINA_DEFAULT_MAX_BAYS", 10)
 DEFAULT_MAX_HOSTS = env.integer("CARINA_DEFAULT_MAX_HOSTS", 50)
@@ -313,8 +329,13 @@ LOGGING = {
     "loggers": {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        "fontTools": {"level": "WARNING"},  # it tells each glyph of each invoice
+        "fpdf": {"level": "WARNING"},
+        "factur-x": {"level": "WARNING"},
         # It warns of each connection that is closed because enough others are kept.
         "urllib3.connectionpool": {"level": "ERROR"},
+        # In detail it would write down what it sends and gets: addresses of people, and what Stripe knows of their cards.
+        "stripe": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

@@ -39,8 +39,10 @@ def midnight(*, day: date, zone: str) -> datetime:
 
 
 def local_day(*, at: datetime, zone: str) -> date:
-    """Return the day of the calendar there."""
-    return at.astimezone(ZoneInfo(zone)).date()
+    """Return the day of the calendar there. Where clocks go back over midnight, the day that had begun goes on (St. John's until 2010)."""
+    day = at.astimezone(ZoneInfo(zone)).date()
+    following = day + timedelta(days=1)
+    return following if midnight(day=following, zone=zone) <= at else day
 
 
 def month_of(*, day: date, zone: str) -> Period:
@@ -60,13 +62,13 @@ def period_from(*, start: datetime, zone: str) -> Period:
 
 
 def days_of(*, period: Period, zone: str) -> Iterator[tuple[date, Period]]:
-    """Return the days of the calendar there that the period touches, each with its part of the period."""
+    """Return the days of the calendar there that the period touches, each with its part of the period; a day that was skipped is none."""
     day = local_day(at=period.start, zone=zone)
     while (start := midnight(day=day, zone=zone)) < period.end:
         following = day + timedelta(days=1)
-        end = midnight(day=following, zone=zone)
-        if end > period.start:
-            yield day, Period(start=max(start, period.start), end=min(end, period.end))
+        part = Period(start=max(start, period.start), end=min(midnight(day=following, zone=zone), period.end))
+        if part.seconds:
+            yield day, part
         day = following
 
 

@@ -50,12 +50,15 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """While `period` lasts, hosts of the flavor on the cloud cost `rate`. A cloud of None stands for every cloud not named otherwise."""
+    """While `period` lasts, hosts of the flavor on the cloud cost `rate`; without one they have no price.
+
+    A cloud of None stands for every cloud not named otherwise.
+    """
 
     flavor_id: UUID
     cloud_id: UUID | None
     period: Period
-    rate: Rate
+    rate: Rate | None
 
 
 class PriceBook:
@@ -78,7 +81,10 @@ class PriceBook:
         return self.rates[row.id] if row is not None else None
 
     def stretches(self, *, period: Period) -> list[Stretch]:
-        """Return which price holds when during the period: for each flavor, for clouds with a price of their own and for all others."""
+        """Return which price holds when during the period: for each flavor, for clouds with a price of their own and for all others.
+
+        The stretches of a flavor on a cloud cover the whole period, also where there is no price, so that no usage falls between them.
+        """
         found = []
         for flavor_id, rows in self._rows.items():
             changes = sorted(
@@ -86,13 +92,12 @@ class PriceBook:
             )
             edges = [period.start, *changes, period.end]
             for start, end in pairwise(edges):
-                for cloud_id in rows:
-                    row = _row_at(rows[cloud_id], start)
+                for cloud_id in dict.fromkeys([None, *rows]):
+                    row = _row_at(rows.get(cloud_id, []), start)
                     if cloud_id is not None and (row is None or row.per_hour is None):
                         row = _row_at(rows.get(None, []), start)
-                    if row is not None:
-                        part = Period(start=start, end=end)
-                        found.append(Stretch(flavor_id=flavor_id, cloud_id=cloud_id, period=part, rate=self.rates[row.id]))
+                    rate = self.rates[row.id] if row is not None else None
+                    found.append(Stretch(flavor_id=flavor_id, cloud_id=cloud_id, period=Period(start=start, end=end), rate=rate))
         return found
 
 

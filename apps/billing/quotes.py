@@ -23,6 +23,7 @@ from apps.billing.models import Account, Plan, Subscription
 from apps.billing.periods import Period, local_day, month_at
 from apps.billing.price_book import Rate, Stretch, price_book
 from apps.billing.rating import Bill, Terms, bill, charges
+from apps.billing.remaining import remaining_of
 from apps.billing.usage import Used
 from apps.common.money import rounded, smallest
 from apps.hosts.models import Cloud, Flavor
@@ -93,8 +94,11 @@ class BookPrices:
         )
 
     def remaining(self) -> Sequence[Figure]:
-        """Return what is left of budgets and credit. Nothing yet: it comes with them."""
-        return ()
+        """Return what is left of budgets and credit after what this month's use has cost so far."""
+        if self._account is None:
+            return ()
+        rows = remaining_of(account=self._account, at=self._at).rows
+        return [Figure(label=row.label, amount=row.left, sentence=row.sentence) for row in rows]
 
     def _running(self, own: UUID | None) -> _Running:
         if self._tenant is None:

@@ -71,7 +71,10 @@ class Bill:
 
 
 def charges(*, used: Iterable[Used], rates: Mapping[int, Rate]) -> list[Charge]:
-    """Return what each row of usage costs; usage without a price is left out. All of one month of one tenant must come together."""
+    """Return what each row of usage costs, in an order of their own; usage without a price is left out.
+
+    All of one month of one tenant must come together. The order is always the same, since who of equals gets the odd cent depends on it.
+    """
     rows: dict[int, list[Used]] = defaultdict(list)
     for each in used:
         if each.price_id is not None:
@@ -82,7 +85,7 @@ def charges(*, used: Iterable[Used], rates: Mapping[int, Rate]) -> list[Charge]:
         seconds = sum(each.seconds for each in mine)
         cost = rate.cost(seconds=seconds)
         found += [Charge(used=each, rate=rate, exact=cost * each.seconds / seconds) for each in mine if seconds]
-    return found
+    return sorted(found, key=lambda charge: (charge.used.bay_id, charge.used.cloud_id, charge.used.flavor_id, charge.rate.id))
 
 
 def bill(*, found: Sequence[Charge], terms: Terms, currency: str, whole_month: bool = True) -> Bill:

@@ -6,10 +6,12 @@ the parts it is shown as are rounded so that they add up to it, by largest remai
 """
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 
-DECIMALS = {"JPY": 0, "KRW": 0, "ISK": 0, "CLP": 0, "VND": 0, "HUF": 2, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+NO_DECIMALS = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
+THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+DECIMALS = {**dict.fromkeys(NO_DECIMALS, 0), **dict.fromkeys(THREE_DECIMALS, 3)}
 """Decimals of currencies that do not have two (ISO 4217)."""
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 Exact = Fraction | Decimal | int
@@ -25,7 +27,7 @@ def rounded(*, amount: Exact, currency: str) -> Decimal:
     unit = smallest(currency=currency)
     units = Fraction(amount) / Fraction(unit)
     whole = (2 * abs(units) + 1) // 2
-    return (Decimal(int(whole)) * unit * (1 if units >= 0 else -1)).quantize(unit, rounding=ROUND_HALF_UP)
+    return (Decimal(int(whole if units >= 0 else -whole)) * unit).quantize(unit)
 
 
 def apportioned(*, parts: Sequence[Exact], currency: str) -> list[Decimal]:
@@ -43,9 +45,11 @@ def apportioned(*, parts: Sequence[Exact], currency: str) -> list[Decimal]:
     return [(Decimal(floor + (place in raised)) * unit).quantize(unit) for place, floor in enumerate(floors)]
 
 
-def in_words(*, amount: Decimal, currency: str, decimals: int = 2) -> str:
-    """Return an amount as people read it, with at least `decimals` decimals and as many more as it has: $1,234.50, CHF 3.00."""
-    least = min(decimals, DECIMALS.get(currency, 2)) if decimals == 2 else decimals  # noqa: PLR2004 - the usual number
+def in_words(*, amount: Decimal, currency: str, decimals: int | None = None) -> str:
+    """Return an amount as people read it: $1,234.50, CHF 3.00, JPY 3. It has at least `decimals` decimals (those of the currency unless
+    said otherwise), and as many more as it needs.
+    """
+    least = DECIMALS.get(currency, 2) if decimals is None else decimals
     text = f"{abs(amount):,.{max(least, -int(amount.normalize().as_tuple().exponent))}f}"
     symbol = SYMBOLS.get(currency)
     sign = "\N{MINUS SIGN}" if amount < 0 else ""

@@ -11,6 +11,7 @@ from apps.dashboard import (
     operator_users,
     operators,
 )
+from apps.dashboard import billing_urls as billing
 from apps.dashboard import organisation_urls as organisation
 from apps.dashboard.views import mail, mails
 
@@ -21,6 +22,7 @@ USER = f"{CONSOLE}users/<uuid:user_id>/"
 
 urlpatterns = [
     *organisation.urlpatterns,
+    *billing.urlpatterns,
     *both("t/<str:tenant>/audit/", audit_pages.tenant_audit, "audit"),
     path("t/<str:tenant>/audit/audit.csv", audit_pages.tenant_audit_file, {"kind": "csv"}, name="audit-csv"),
     path("t/<str:tenant>/audit/audit.json", audit_pages.tenant_audit_file, {"kind": "json"}, name="audit-json"),

@@ -1,4 +1,4 @@
-"""What tests use beside Python: a browser, the shells people source our scripts in, the real docker client, and a real OpenStack."""
+"""What tests use beside Python: a browser, shells people source our scripts in, the real docker client, a PDF reader, a real OpenStack."""
 
 import os
 import shutil
@@ -24,6 +24,7 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "ps": "procps",
     "git": "git",
+    "pdftotext": "poppler-utils",
 }
 
 

@@ -17,6 +17,8 @@ from pytest_django.asserts import assertContains, assertNotContains, assertRedir
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
+from apps.billing.accounts import default_issuer, default_plan
+from apps.billing.models import Price
 from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput, NotFound
 from apps.dashboard.announcements import announce, current_announcements, withdraw
@@ -27,7 +29,19 @@ from apps.dashboard.urls import CONSOLE, urlpatterns
 from apps.hosts.models import Cloud, Flavor
 from apps.tenants.models import ApiToken, QuotaRequest, ServiceAccount, Tenant
 from apps.tenants.roles import Role
-from tests.factories import Api, api_of, join, make_bay, make_cloud, make_flavor, make_tenant, make_user, owner_of, token_for
+from tests.factories import (
+    Api,
+    api_of,
+    join,
+    make_bay,
+    make_cloud,
+    make_flavor,
+    make_tenant,
+    make_user,
+    owner_of,
+    token_for,
+)  # fmt: skip
+from tests.integration.billing.debts import make_invoice
 
 pytestmark = pytest.mark.django_db
 
@@ -82,7 +96,8 @@ def console_addresses(tenant: Tenant) -> list[str]:
         "tenant_id": tenant.id, "user_id": owner_of(tenant).id, "flavor_id": Flavor.objects.first().id,  # type: ignore[union-attr]
         "announcement_id": Announcement.objects.create(text="x", starts_at=now(), created_by="x", created_at=now()).id,
         "request_id": QuotaRequest.objects.create(tenant=tenant, wanted={"max_bays": 99}, requested_by="x", created_at=now()).id,
-        "name": "local",
+        "name": "local", "price_id": Price.objects.first().id, "plan_id": default_plan().id,  # type: ignore[union-attr]
+        "issuer_id": default_issuer().id, "invoice_id": make_invoice(tenant, pdf=b"%PDF").id, "rate_id": 1,
     }  # fmt: skip
     found = []
     for each in urlpatterns:
@@ -90,7 +105,7 @@ def console_addresses(tenant: Tenant) -> list[str]:
         assert isinstance(each, URLPattern)
         if route.startswith(CONSOLE):
             for name, value in ids.items():
-                for kind in ("uuid", "str"):
+                for kind in ("uuid", "str", "int"):
                     route = route.replace(f"<{kind}:{name}>", str(value))
             assert "<" not in route
             found.append(f"/{route}")

@@ -33,6 +33,17 @@ def test_a_secret_may_come_from_a_file_and_its_absence_is_told_with_both_ways(tm
     assert env.secret("SOME_SECRET") == "s3cret"
 
 
+def test_a_secret_that_need_not_be_there_is_nothing_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_SECRET", raising=False)
+    monkeypatch.delenv("SOME_SECRET_FILE", raising=False)
+    assert env.optional_secret("SOME_SECRET") == ""
+    monkeypatch.setenv("SOME_SECRET", "by itself")
+    assert env.optional_secret("SOME_SECRET") == "by itself"
+    (tmp_path / "secret").write_text("of a file\n")
+    monkeypatch.setenv("SOME_SECRET_FILE", str(tmp_path / "secret"))
+    assert env.optional_secret("SOME_SECRET") == "of a file"
+
+
 @pytest.mark.parametrize("text", ["maybe", "2", "ja"])
 def test_a_switch_that_is_neither_on_nor_off_is_an_error_and_not_off(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_FLAG", text)

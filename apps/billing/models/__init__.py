@@ -3,13 +3,14 @@
 from apps.billing.models.accounts import Account, Plan, Subscription
 from apps.billing.models.budgets import Budget, BudgetCrossing
 from apps.billing.models.credit import CreditGrant, CreditUse
-from apps.billing.models.invoices import Invoice, InvoiceLine, InvoiceSeries, Issuer, TaxRate
+from apps.billing.models.invoices import BilledPeriod, Invoice, InvoiceLine, InvoiceSeries, Issuer, TaxRate
 from apps.billing.models.payments import Payment, Reminder, StripeEvent
 from apps.billing.models.prices import Price
 from apps.billing.models.usage import DailyUsage, Interval, MeteredHost
 
 __all__ = [
     "Account",
+    "BilledPeriod",
     "Budget",
     "BudgetCrossing",
     "CreditGrant",

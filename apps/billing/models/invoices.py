@@ -3,6 +3,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from apps.billing.models.accounts import Plan
 from apps.common.models import Identified
 from apps.tenants.models import Tenant
 
@@ -161,3 +162,28 @@ class InvoiceLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.text} {self.amount}"
+
+
+class BilledPeriod(models.Model):
+    """A period of a tenant that was closed, once, on which terms, and with which invoice: none where there was nothing to bill.
+
+    Late usage is compared with these periods, so that it matters neither what the time zone nor what the plan is by then.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="billed_periods", db_index=False)
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    time_zone = models.CharField(max_length=64)
+    currency = models.CharField(max_length=3)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
+    invoice = models.OneToOneField(Invoice, on_delete=models.PROTECT, null=True, related_name="billed_period")
+    closed_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "start"], name="one_closing_per_period"),
+            models.CheckConstraint(condition=Q(end__gt=models.F("start")), name="billed_periods_have_a_length"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.start:%F %T} – {self.end:%F %T}"

@@ -7,6 +7,7 @@ from uuid import uuid4
 from apps.bays.models import Bay
 from apps.billing.accounts import account_of, default_issuer, default_plan
 from apps.billing.models import (
+    BilledPeriod,
     Budget,
     BudgetCrossing,
     CreditGrant,
@@ -39,6 +40,10 @@ def one_of_each(*, bay: Bay) -> None:
     invoice = Invoice.objects.create(
         tenant=tenant, issuer=default_issuer(), number=str(uuid4()), period_start=month.start, period_end=month.end, time_zone="UTC",
         currency="USD", seller={}, customer={}, net=ONE, tax=0, gross=ONE, issued_at=moment, due_on=month.end.date(),
+    )  # fmt: skip
+    BilledPeriod.objects.create(
+        tenant=tenant, start=month.start, end=month.end, time_zone="UTC", currency="USD", plan=default_plan(), invoice=invoice,
+        closed_at=moment,
     )  # fmt: skip
     InvoiceLine.objects.create(tenant=tenant, invoice=invoice, position=1, kind=InvoiceLine.Kind.USAGE, text="hosts", amount=ONE)
     Payment.objects.create(

@@ -1,0 +1,1 @@
+"""Ways to pay, each in a file of its own behind the port in `base`."""
