@@ -25,6 +25,7 @@ from apps.billing.price_book import Rate, Stretch, price_book
 from apps.billing.rating import Bill, Terms, bill, charges
 from apps.billing.remaining import remaining_of
 from apps.billing.usage import Used
+from apps.common.errors import Conflict
 from apps.common.money import rounded, smallest
 from apps.hosts.models import Cloud, Flavor
 from apps.tenants.models import Tenant
@@ -46,7 +47,7 @@ class BookPrices:
 
     def __init__(self, *, tenant: Tenant | None, at: datetime) -> None:
         self._tenant, self._at = tenant, at.replace(microsecond=0)
-        self._account = Account.objects.filter(tenant=tenant).first() if tenant is not None else None
+        self._account = Account.objects.select_related("tenant").filter(tenant=tenant).first() if tenant is not None else None
         self._currency = self._account.currency if self._account else settings.CURRENCY
         self._zone = self._account.time_zone if self._account else settings.BILLING_TIME_ZONE
         self._book = price_book(currency=self._currency)
@@ -97,7 +98,10 @@ class BookPrices:
         """Return what is left of budgets and credit after what this month's use has cost so far."""
         if self._account is None:
             return ()
-        rows = remaining_of(account=self._account, at=self._at).rows
+        try:
+            rows = remaining_of(account=self._account, at=self._at).rows
+        except Conflict:  # the plan's amounts are in another currency: nothing can be rated until an operator has mended that
+            return ()
         return [Figure(label=row.label, amount=row.left, sentence=row.sentence) for row in rows]
 
     def _running(self, own: UUID | None) -> _Running:
@@ -138,7 +142,7 @@ class BookPrices:
 
     @cached_property
     def _terms(self) -> Terms:
-        """The terms of the month, those in force when it began; like `accounts.plan_at`, without making a default plan where there is none."""
+        """The terms in force when the month began; like `accounts.plan_at`, without making a default plan where there is none."""
         begun = (
             Subscription.objects.filter(tenant=self._tenant, starts_at__lte=self._period.start)
             .select_related("plan")

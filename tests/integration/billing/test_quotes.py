@@ -9,13 +9,15 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 from pytest_django.asserts import assertContains
 
+from apps.audit.services import Actor
 from apps.bays.estimates import Estimate, estimate_create, estimate_resize
 from apps.bays.models import Bay
 from apps.bays.pricing import prices_for
 from apps.bays.selectors import get_bay
 from apps.bays.services import create_bay, resize_bay
 from apps.bays.spec import parse_spec
-from apps.billing.models import Account, Plan, Subscription
+from apps.billing.credit import grant_credit
+from apps.billing.models import Account, Budget, Plan, Subscription
 from apps.billing.periods import month_at
 from apps.billing.price_book import price_book
 from apps.billing.rating import Terms, bill, charges
@@ -223,6 +225,36 @@ def test_a_hold_refuses_in_the_estimate_what_it_refuses_in_earnest(tenant: Tenan
     assert said["refusal"].startswith("An invoice is overdue")
 
 
+def test_what_is_left_of_budgets_and_credit_stands_beside_it_for_who_may_see_that(tenant: Tenant) -> None:
+    billed_in(tenant, currency="USD")
+    by = {"created_by": "tests", "created_at": DECEMBER, "updated_at": DECEMBER}
+    Budget.objects.create(tenant=tenant, name="Team", amount=Decimal(5), **by)
+    grant_credit(by=Actor.system("tests"), tenant=tenant, kind="prepaid", amount=Decimal(20), currency="USD", reason="bought")
+    with at(DECEMBER):
+        make_bay(tenant, "web", node_count=2)
+    with at(DECEMBER + timedelta(hours=300)):
+        found = estimate(tenant)
+    assert [(figure.label, figure.amount) for figure in found.remaining] == [("Credit", Decimal("14.00")), ("Team", Decimal("-1.00"))]
+    assert all(figure.sentence for figure in found.remaining)
+    said = api_of(tenant).post("tenants/demo/bays/estimate", {"coe": "swarm", "flavor": "c1.small"}).json()
+    assert [row["label"] for row in said["remaining"]] == ["Credit", "Team"]
+    page = signed_in(tenant).post("/t/demo/bays/new/estimate", {"name": "x", "coe": "swarm", "flavor": "c1.small", "node_count": "1"})
+    assertContains(page, "of the budget “Team”")
+    viewer = make_user()
+    join(tenant, viewer, role=Role.VIEWER)
+    assert api_of(tenant, viewer).post("tenants/demo/bays/estimate", {"coe": "swarm", "flavor": "c1.small"}).json()["remaining"] == []
+
+
+def test_a_plan_in_another_currency_stops_no_estimate(tenant: Tenant) -> None:
+    billed_in(tenant, currency="EUR")
+    make_price(Flavor.objects.get(), "0.010", currency="EUR")
+    Budget.objects.create(tenant=tenant, name="Team", amount=5, created_by="x", created_at=DECEMBER, updated_at=DECEMBER)
+    on_plan(tenant, allowance=Decimal(5), discount_percent=Decimal(50))
+    with at(LATER):
+        found = estimate(tenant)
+    assert (found.price_per_month, found.remaining) == (Decimal("3.72"), ())
+
+
 def test_asking_for_prices_writes_nothing(tenant: Tenant) -> None:
     estimate(tenant)
     prices_for(tenant=tenant)
@@ -238,8 +270,12 @@ def test_an_estimate_asks_the_database_little_however_much_a_tenant_has(
         make_flavor(f"c2.{number}", price=None)
         make_price(Flavor.objects.get(name=f"c2.{number}"), "0.01", cloud=cloud)
         make_bay(tenant, f"bay-{number}", flavor=f"c2.{number}", node_count=2)
+        Budget.objects.create(tenant=tenant, name=f"{number}", amount=5, created_by="x", created_at=DECEMBER, updated_at=DECEMBER)
+    billed_in(tenant, currency="USD")
+    grant_credit(by=Actor.system("tests"), tenant=tenant, kind="prepaid", amount=Decimal(20), currency="USD", reason="bought")
     access, spec = access_for(tenant), parse_spec(data={"name": "next", "coe": "swarm", "flavor": "c1.small"})
-    with django_assert_max_num_queries(15):
+    estimate_create(access=access, spec=spec)  # the portal's default plan and issuer are made when they are first needed
+    with django_assert_max_num_queries(29):  # ten for limits and room, five for the quote, the rest for what is left of credit and budgets
         estimate_create(access=access, spec=spec)
 
 
