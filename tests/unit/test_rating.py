@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise, permutations
@@ -187,13 +188,13 @@ def test_each_price_has_its_own_tiers() -> None:
 
 def test_usage_without_a_price_is_not_charged_and_free_usage_is_listed() -> None:
     found = charges(used=[used(3600, rate=None), used(3600, bay=2, rate=3)], rates=RATES)
-    assert [(charge.used.bay_id.int, charge.exact) for charge in found] == [(2, 0)]
+    assert [(charge.used.bay_id.int, charge.exact) for charge in found] == [(2, Fraction(0))]
 
 
 def test_no_usage_is_no_charge() -> None:
     assert charges(used=[used(0)], rates=RATES) == []
     nothing = bill(found=[], terms=Terms(), currency="USD")
-    assert (str(nothing.usage), nothing.amounts, nothing.adjustments, nothing.net) == ("0.00", (), (), 0)
+    assert (str(nothing.usage), len(nothing.amounts), len(nothing.adjustments), str(nothing.net)) == ("0.00", 0, 0, "0.00")
 
 
 ROWS = st.lists(
@@ -225,8 +226,7 @@ def test_neither_the_order_of_use_nor_how_it_was_split_changes_an_amount(rows: l
     pieces = []
     for each in rows:
         cut = random.randint(0, each.seconds)
-        common = {"bay_id": each.bay_id, "cloud_id": each.cloud_id, "flavor_id": each.flavor_id, "price_id": each.price_id}
-        pieces += [Used(**common, seconds=cut), Used(**common, seconds=each.seconds - cut)]
+        pieces += [replace(each, seconds=cut), replace(each, seconds=each.seconds - cut)]
     random.shuffle(pieces)
     assert bill(found=charges(used=merged(used=pieces), rates=RATES), terms=Terms(), currency="USD") == whole
     unmerged = bill(found=charges(used=pieces, rates=RATES), terms=Terms(), currency="USD")
@@ -274,14 +274,14 @@ def test_a_commitment_is_charged_up_to_and_for_whole_months_only() -> None:
 
 
 def test_discount_comes_before_allowance_and_both_before_the_commitment() -> None:
-    terms = {"discount_percent": Decimal(50), "allowance": Decimal(10), "commitment": Decimal(70)}
-    assert changed("100.00", **terms) == [("discount", "-50.00"), ("allowance", "-10.00"), ("commitment", "30.00")]
+    found = changed("100.00", discount_percent=Decimal(50), allowance=Decimal(10), commitment=Decimal(70))
+    assert found == [("discount", "-50.00"), ("allowance", "-10.00"), ("commitment", "30.00")]
 
 
 def test_terms_are_those_of_the_plan() -> None:
     plan = Plan(title="Gold", kind=Plan.Kind.COMMITTED, discount_percent=Decimal(5), commitment=Decimal(9), allowance=Decimal(1))
     found = Terms.of(plan=plan)
-    assert (found.title, found.kind, found.discount_percent, found.commitment, found.allowance) == ("Gold", "committed", 5, 9, 1)
+    assert found == Terms(title="Gold", kind="committed", discount_percent=Decimal(5), commitment=Decimal(9), allowance=Decimal(1))
 
 
 @STEADY

@@ -203,7 +203,7 @@ class Ledger:
 
     def amount(self, *, period: Period, as_of: datetime, currency: str) -> Decimal:
         """Return it to the smallest unit; nothing here is ever negative."""
-        scale = 10 ** DECIMALS[currency]
+        scale: int = 10 ** DECIMALS[currency]
         return Decimal(floor(self.cost(period=period, as_of=as_of) * scale + Fraction(1, 2))) / scale
 
     def intervals(self) -> dict[UUID, list[Span]]:
