@@ -7,6 +7,7 @@ the database itself; every part is then measured in a process of its own, throug
 row-level security:
 
   invoices    closes the last month of all tenants: wall time, invoices a second, peak memory
+  together    the same by two runs at once, which share the work
   all-months  closes all months there are, so that every interval is rated
   memory      closes the last month with a tenth of the intervals as well: memory must not grow with them
   page        sums all days, compares the sums with the intervals, and asks for the usage page of a tenant with a fifth of all intervals
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from carina_portal.embedded.portal import full_environment
 from carina_portal.embedded.stack import Stack
 from carina_portal.embedded.terminal import Terminal
 
-PARTS = ("invoices", "all-months", "memory", "page")
+PARTS = ("invoices", "together", "all-months", "memory", "page")
 MIB = 1024 * 1024
 COMPUTING = "{busy:.1f} s in Python, {database_busy:.1f} s in the database"
 """What was computed, whoever else had the machine meanwhile."""
@@ -81,28 +83,38 @@ class Bench:
     def measure(self, *, size: Size, parts: list[str], requests: int) -> list[tuple[str, str]]:
         """Return lines of the table."""
         table: list[tuple[str, str]] = []
-        invoices: Figures = {}
-        if {"invoices", "memory", "page"} & set(parts):
-            with self._filled(size) as (connection, seconds):
-                table.append(("filling the database", seconds))
-                if {"invoices", "memory"} & set(parts):
-                    invoices = self._part("invoices", "--months", "1")
-                    table += _rows_of_invoices("last month", invoices)
-                    table.append(("intervals of that month", f"{_intervals_of(connection, size):,}"))
-                if "page" in parts:
-                    table += _rows_of_sums(self._part("sums"))
-                    connection.execute("VACUUM ANALYZE billing_dailyusage")  # which the server does by itself a while later
-                    table += _rows_of_page(self._part("page", "--requests", str(requests)))
-        if "all-months" in parts:
-            with self._filled(size):
-                table += _rows_of_invoices(f"all {size.months} months", self._part("invoices", "--months", str(size.months)))
+        with self._filled(size) as (connection, seconds):
+            table.append(("filling the database", seconds))
+            if {"invoices", "memory"} & set(parts):
+                invoices = self._close(connection, months=1)
+                table += _rows_of_invoices("last month", invoices)
+                table.append(("last month: intervals", f"{_intervals_of(connection, size):,}"))
+            if "together" in parts:
+                table += _rows_of_invoices("last month, two runs at once", self._close(connection, months=1, runs=2))
+            if "all-months" in parts:
+                table += _rows_of_invoices(f"all {size.months} months", self._close(connection, months=size.months))
+            if "page" in parts:
+                table += _rows_of_sums(self._part("sums"))
+                connection.execute("VACUUM ANALYZE billing_dailyusage")  # which the server does by itself a while later
+                table += _rows_of_page(self._part("page", "--requests", str(requests)))
         if "memory" in parts:
-            with self._filled(size.with_a_tenth_of_the_intervals()):
-                fewer = self._part("invoices", "--months", "1")
-            ratio = invoices["peak_bytes"] / fewer["peak_bytes"]
+            with self._filled(size.with_a_tenth_of_the_intervals()) as (connection, _):
+                fewer = self._close(connection, months=1)
             table += _rows_of_invoices("last month, a tenth of the intervals", fewer)
-            table.append(("memory with ten times the intervals", f"× {ratio:.3f}"))
+            table.append(("memory with ten times the intervals", f"× {invoices['peak_bytes'] / fewer['peak_bytes']:.3f}"))
         return table
+
+    def _close(self, connection: psycopg.Connection, *, months: int, runs: int = 1) -> Figures:
+        """Close so many months of all tenants, which have no invoices before, by so many runs at once."""
+        connection.execute("TRUNCATE billing_invoice, billing_invoiceline, billing_billedperiod, billing_invoiceseries CASCADE")
+        self._part("rewind", "--months", str(months))
+        with ThreadPoolExecutor(runs) as pool:
+            done = list(pool.map(lambda _: self._part("invoices"), range(runs)))
+        row = connection.execute("SELECT count(*), (SELECT sum(net) FROM billing_invoice) FROM billing_invoiceline").fetchone()
+        sums: Figures = {name: sum(each[name] for each in done) for name in ("issued", "failed", "busy", "database_busy")}
+        worst: Figures = {name: max(each[name] for each in done) for name in ("peak_bytes", "grown_bytes")}
+        seconds = max(each["ended"] for each in done) - min(each["started"] for each in done)
+        return {**sums, **worst, "seconds": seconds, "lines": row[0] if row else 0, "net": row[1] if row else 0}
 
     @contextmanager
     def _filled(self, size: Size) -> Iterator[tuple[psycopg.Connection, str]]:

@@ -34,6 +34,7 @@ class Books:
         self._clouds: dict[UUID, str] = {}
         self._flavors: dict[UUID, str] = {}
         self._plans: dict[UUID, Plan] = {}
+        self._bays: dict[UUID, str] = {}
 
     def prepare(self) -> None:
         """Read what is made where there is none yet. Outside of any tenant's transaction: what that takes back must not be kept here."""
@@ -79,11 +80,17 @@ class Books:
             self._plans[plan_id] = Plan.objects.get(id=plan_id)
         return self._plans[plan_id]
 
+    def read_bays(self, *, ids: Iterable[UUID]) -> None:
+        """Read the names of these bays, for all of a few tenants at once; those that were read before are forgotten."""
+        self._bays = dict(Bay.objects.filter(id__in=set(ids)).values_list("id", "name"))
+
     def names(self, *, bays: Iterable[UUID], clouds: Iterable[UUID], flavors: Iterable[UUID]) -> dict[UUID, str]:
         """Return what these are called."""
         wanted = set(bays)
+        if not wanted <= self._bays.keys():
+            self.read_bays(ids=wanted)
         return {
-            **(dict(Bay.objects.filter(id__in=wanted).values_list("id", "name")) if wanted else {}),
+            **{bay_id: self._bays[bay_id] for bay_id in wanted if bay_id in self._bays},
             **_known(self._clouds, clouds, lambda: dict(Cloud.objects.values_list("id", "name"))),
             **_known(self._flavors, flavors, lambda: dict(Flavor.objects.values_list("id", "name"))),
         }

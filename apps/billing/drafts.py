@@ -81,8 +81,7 @@ def draft_of(*, account: Account, at: datetime, books: Books | None = None, used
     plan = books.plan_of(account=account)
     terms = terms_in(plan=plan, period=period, zone=zone, currency=currency)
     if used is None:
-        stretches = books.stretches(currency=currency, period=period)
-        used = used_in(tenant_id=account.tenant_id, period=period, as_of=at, stretches=stretches)
+        used = used_in_next(account=account, at=at, books=books)
     _warn_of_unpriced(account, used)
     found = bill(
         found=charges(used=used, rates=books.prices(currency=currency).rates), terms=terms, currency=currency, whole_month=at >= period.end
@@ -90,6 +89,13 @@ def draft_of(*, account: Account, at: datetime, books: Books | None = None, used
     lines = [*usage_lines(found=found, used_from=period.start, books=books), *late_lines(account=account, books=books)]
     lines += [DraftLine(kind=each.kind, text=each.text, amount=each.amount) for each in found.adjustments]
     return _settled(account=account, period=period, plan=plan, lines=lines, books=books)
+
+
+def used_in_next(*, account: Account, at: datetime, books: Books) -> list[Used]:
+    """Return what was used of the account's next period until the moment."""
+    period = period_from(start=account.billed_until, zone=account.time_zone)
+    stretches = books.stretches(currency=account.currency, period=period)
+    return used_in(tenant_id=account.tenant_id, period=period, as_of=at, stretches=stretches)
 
 
 def last_day(*, period: Period, zone: str) -> date:

@@ -1,32 +1,29 @@
 """Invoices: every month that is over is closed once, with an invoice where there is something to say. May be run at any time, by several.
 
-A tenant's month is one transaction: the account is locked, looked at again, its draft made, a number taken, all of it written, and
-`billed_until` moved on. Whoever dies in between has done nothing.
+Months are closed in transactions of a few tenants: their accounts are locked and looked at again, drafts made, numbers taken, all of it
+written (`billing.issuing`), and `billed_until` moved on. Whoever dies in between has done nothing. Where one of them fails, nothing is
+written of any, and each gets a transaction of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from itertools import islice
 from uuid import UUID
 
 import structlog
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from apps.audit.services import Actor, record
 from apps.billing.accounts import account_of
 from apps.billing.books import Books, with_facts
-from apps.billing.credit import grant_credit, note_uses
-from apps.billing.drafts import Draft, draft_of
-from apps.billing.models import Account, BilledPeriod, CreditGrant, Invoice, InvoiceLine, MeteredHost, Subscription
-from apps.billing.numbers import next_number
-from apps.billing.parties import customer_of, seller_of
-from apps.billing.periods import local_day, period_from
+from apps.billing.drafts import Draft, draft_of, used_in_next
+from apps.billing.issuing import issue_all
+from apps.billing.models import Account, Invoice, MeteredHost, Subscription
+from apps.billing.periods import period_from
 from apps.common.errors import CarinaError
-from apps.common.money import in_words
 from apps.common.scope import in_tenant
 from apps.tenants.models import Tenant
 
@@ -34,7 +31,8 @@ SETTLING = timedelta(hours=1)
 """How long after its end a month is closed: transactions that were under way then have been written by now."""
 AT_ONCE = 500
 """Accounts read at a time."""
-US = Actor.system("invoicing")
+TOGETHER = 20
+"""Tenants closed in one transaction: most of what each costs alone is the way to the disk and back, and a statement for every row."""
 log = structlog.get_logger(__name__)
 
 
@@ -74,8 +72,9 @@ def run_month(*, at: datetime, tenant_id: UUID | None = None) -> MonthRun:
     run, books = MonthRun(), Books()
     _open_accounts(run, tenant_id)
     busy = False
-    for due in _due(at=at, run=run, tenant_id=tenant_id):
-        busy |= _catch_up(due, at=at, books=books, run=run, wait=False)
+    waiting = _due(at=at, run=run, tenant_id=tenant_id)
+    while some := list(islice(waiting, TOGETHER)):
+        busy |= _catch_up_together(some, at=at, books=books, run=run)
     if busy:  # another run has had them, or somebody held an account for a moment
         broken = {failed for failed, _ in run.failed}
         for due in _due(at=at, run=MonthRun(), tenant_id=tenant_id):
@@ -95,21 +94,40 @@ def issue_period(*, tenant_id: UUID, at: datetime, books: Books | None = None) -
 
 def close_next(*, tenant_id: UUID, at: datetime, books: Books, wait: bool) -> Closed:
     """Close the tenant's next period if it is due; BUSY if another transaction has the account and the caller does not want to `wait`."""
+    with in_tenant(tenant_id):
+        return close_together(tenant_ids=[tenant_id], at=at, books=books, wait=wait)[tenant_id]
+
+
+def close_together(*, tenant_ids: Sequence[UUID], at: datetime, books: Books, wait: bool = False) -> dict[UUID, Closed]:
+    """Close the next period of each of a few tenants in one transaction, and return what became of each; see `close_next`."""
     books.prepare()
-    with in_tenant(tenant_id), transaction.atomic():
-        rows = with_facts(accounts=Account.objects.select_related("tenant"))
-        account = rows.select_for_update(of=("self",), no_key=True, skip_locked=not wait).filter(tenant_id=tenant_id).order_by().first()
-        if account is None:
-            return Closed(outcome=Outcome.NOT_DUE if wait else Outcome.BUSY)
-        if not is_due(billed_until=account.billed_until, zone=account.time_zone, at=at):
-            return Closed(outcome=Outcome.NOT_DUE)
-        draft = draft_of(account=account, at=at, books=books)
-        invoice = None if draft.is_nothing else _issue(draft=draft, at=at, books=books)
-        _close(draft=draft, invoice=invoice, at=at)
-        if invoice is not None:
-            _record(draft=draft, invoice=invoice)
-    more = is_due(billed_until=draft.period.end, zone=account.time_zone, at=at)
-    return Closed(outcome=Outcome.EMPTY if invoice is None else Outcome.ISSUED, invoice=invoice, more=more)
+    found = dict.fromkeys(tenant_ids, Closed(outcome=Outcome.NOT_DUE if wait else Outcome.BUSY))
+    with transaction.atomic():
+        rows = with_facts(accounts=Account.objects.select_related("tenant")).filter(tenant_id__in=tenant_ids)
+        accounts = list(rows.select_for_update(of=("self",), no_key=True, skip_locked=not wait).order_by("tenant_id"))
+        found.update({account.tenant_id: Closed(outcome=Outcome.NOT_DUE) for account in accounts})
+        due = [account for account in accounts if is_due(billed_until=account.billed_until, zone=account.time_zone, at=at)]
+        drafts = _drafts_of(due, at=at, books=books)
+        invoices = issue_all(drafts=drafts, at=at, books=books)
+    for draft, invoice in zip(drafts, invoices, strict=True):
+        outcome = Outcome.EMPTY if invoice is None else Outcome.ISSUED
+        more = is_due(billed_until=draft.period.end, zone=draft.account.time_zone, at=at)
+        found[draft.account.tenant_id] = Closed(outcome=outcome, invoice=invoice, more=more)
+    return found
+
+
+def _drafts_of(accounts: Sequence[Account], *, at: datetime, books: Books) -> list[Draft]:
+    """Return the accounts' drafts, each read in its tenant's scope; what they have in common is read once."""
+    used = {}
+    for account in accounts:
+        with in_tenant(account.tenant_id):
+            used[account.tenant_id] = used_in_next(account=account, at=at, books=books)
+    books.read_bays(ids=[row.bay_id for rows in used.values() for row in rows])
+    drafts = []
+    for account in accounts:
+        with in_tenant(account.tenant_id):
+            drafts.append(draft_of(account=account, at=at, books=books, used=used[account.tenant_id]))
+    return drafts
 
 
 def is_due(*, billed_until: datetime, zone: str, at: datetime) -> bool:
@@ -122,14 +140,30 @@ def _due_at(billed_until: datetime, zone: str) -> datetime:
     return period_from(start=billed_until, zone=zone).end + SETTLING
 
 
+def _catch_up_together(tenant_ids: Sequence[UUID], *, at: datetime, books: Books, run: MonthRun) -> bool:
+    """Close all that is due of a few tenants and count it; return whether somebody else has one of their accounts."""
+    left, busy = list(tenant_ids), False
+    try:
+        while left:
+            closed = close_together(tenant_ids=left, at=at, books=books)
+            for each in closed.values():
+                _count(run, each)
+                busy |= each.outcome is Outcome.BUSY
+            left = [tenant_id for tenant_id, each in closed.items() if each.more]
+    except Exception as error:  # noqa: BLE001 - whose it is shows when each is on its own
+        _raise_if_none_answers(error)
+        for tenant_id in left:
+            busy |= _catch_up(tenant_id, at=at, books=books, run=run, wait=False)
+    return busy
+
+
 def _catch_up(tenant_id: UUID, *, at: datetime, books: Books, run: MonthRun, wait: bool) -> bool:
-    """Close all that is due of one tenant and count it; return whether the account was somebody else's."""
+    """The same for one tenant on its own."""
     try:
         more = True
         while more:
             closed = close_next(tenant_id=tenant_id, at=at, books=books, wait=wait)
-            run.issued += closed.outcome is Outcome.ISSUED
-            run.empty += closed.outcome is Outcome.EMPTY
+            _count(run, closed)
             more = closed.more
     except Exception as error:  # noqa: BLE001 - one tenant must not stop the others
         _note_failure(run, tenant_id, error)
@@ -137,10 +171,20 @@ def _catch_up(tenant_id: UUID, *, at: datetime, books: Books, run: MonthRun, wai
     return closed.outcome is Outcome.BUSY
 
 
-def _note_failure(run: MonthRun, tenant_id: UUID, error: Exception) -> None:
-    """Write down why it failed for a tenant. Raises the error again if it is none of the tenant's: the database does not answer."""
+def _count(run: MonthRun, closed: Closed) -> None:
+    run.issued += closed.outcome is Outcome.ISSUED
+    run.empty += closed.outcome is Outcome.EMPTY
+
+
+def _raise_if_none_answers(error: Exception) -> None:
+    """Raise the error again if it is none of a tenant's: the database does not answer."""
     if isinstance(error, OperationalError) and not connection.in_atomic_block and not connection.is_usable():
         raise error
+
+
+def _note_failure(run: MonthRun, tenant_id: UUID, error: Exception) -> None:
+    """Write down why it failed for a tenant. Raises the error again if it is none of the tenant's."""
+    _raise_if_none_answers(error)
     sentence = error.detail if isinstance(error, CarinaError) else f"{type(error).__name__}: {error}"
     log.error("month_failed", tenant=str(tenant_id), reason=sentence, exc_info=not isinstance(error, CarinaError))
     run.failed.append((tenant_id, sentence))
@@ -183,58 +227,3 @@ def _due(*, at: datetime, run: MonthRun, tenant_id: UUID | None) -> Iterator[UUI
                 run.nothing_due += 1
         if len(some) < AT_ONCE:
             return
-
-
-def _issue(*, draft: Draft, at: datetime, books: Books) -> Invoice:
-    """Write the draft down as an invoice. From the number on, all others wait: what can be done before is done before."""
-    account, issuer, tax = draft.account, books.issuer, draft.tax_terms
-    paid = draft.prepaid_used if draft.gross >= 0 else draft.gross  # what is given back becomes credit, see below
-    invoice = Invoice(
-        tenant=account.tenant, issuer=issuer, period_start=draft.period.start, period_end=draft.period.end, time_zone=account.time_zone,
-        currency=draft.currency, plan=draft.plan.title, seller=seller_of(issuer=issuer), customer=customer_of(account=account),
-        net=draft.net, tax=draft.tax, gross=draft.gross, tax_name=tax.name, tax_percent=tax.percent, tax_text=tax.text,
-        note="" if draft.gross >= 0 else "The amount in your favour was added to your prepaid credit.",
-        issued_at=at, due_on=local_day(at=at, zone=account.time_zone) + timedelta(days=issuer.payment_days),
-        paid=paid, state=Invoice.State.OPEN if draft.gross > paid else Invoice.State.PAID,
-    )  # fmt: skip
-    lines = [
-        InvoiceLine(
-            tenant=account.tenant, invoice=invoice, position=position, kind=line.kind, text=line.text, bay_id=line.bay_id,
-            cloud_id=line.cloud_id, flavor_id=line.flavor_id, price_id=line.price_id, seconds=line.seconds, per_hour=line.per_hour,
-            used_from=line.used_from, amount=line.amount,
-        )
-        for position, line in enumerate(draft.lines, start=1)
-    ]  # fmt: skip
-    invoice.number = next_number(issuer_id=issuer.id, at=at)
-    invoice.save(force_insert=True)
-    InvoiceLine.objects.bulk_create(lines)
-    if draft.promotions or draft.prepaid:
-        note_uses(invoice=invoice, uses=[*draft.promotions, *draft.prepaid], at=at)
-    if draft.gross < 0:
-        grant_credit(
-            by=US, tenant=account.tenant, kind=CreditGrant.Kind.PREPAID, amount=-draft.gross, currency=draft.currency,
-            reason=f"In your favour from invoice {invoice.number}", reference=f"invoice {invoice.number}",
-        )  # fmt: skip
-    return invoice
-
-
-def _close(*, draft: Draft, invoice: Invoice | None, at: datetime) -> None:
-    """Move the account on to its next period, with a note of how this one was closed."""
-    account = draft.account
-    BilledPeriod.objects.create(
-        tenant=account.tenant, start=draft.period.start, end=draft.period.end, time_zone=account.time_zone, currency=draft.currency,
-        plan=draft.plan, invoice=invoice, closed_at=at,
-    )  # fmt: skip
-    Account.objects.filter(pk=account.pk).update(billed_until=draft.period.end, late_from=None)
-
-
-def _record(*, draft: Draft, invoice: Invoice) -> None:
-    amount = in_words(amount=Decimal(invoice.gross), currency=invoice.currency)
-    record(
-        by=US, action="invoice.issued", sentence=f"issued invoice {invoice.number} over {amount}", tenant_id=invoice.tenant_id,
-        target_id=str(invoice.id), target_label=invoice.number,
-        data={
-            "period_start": draft.period.start.isoformat(), "period_end": draft.period.end.isoformat(), "gross": str(invoice.gross),
-            "currency": invoice.currency,
-        },
-    )  # fmt: skip

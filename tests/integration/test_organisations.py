@@ -77,7 +77,7 @@ def test_each_role_may_what_it_is_for(tenant: Tenant) -> None:
             *("bay:read", "bay:create", "bay:change", "bay:delete", "bay:access"),
             *("tenant:read", "tenant:leave", "token:manage"),
         },
-        Role.BILLING: {"tenant:read", "tenant:leave", "token:manage", "billing:read"},
+        Role.BILLING: {"tenant:read", "tenant:leave", "token:manage", "billing:read", "billing:manage"},
         Role.VIEWER: {"bay:read", "tenant:read", "tenant:leave", "token:manage"},
     }
     for role, permissions in expected.items():

@@ -300,7 +300,7 @@ def test_a_month_that_fails_after_its_number_was_taken_gives_it_back(tenant: Ten
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("apps.billing.invoicing.note_uses", broken)
+        patch.setattr("apps.billing.issuing.record_all", broken)
         ((_, sentence),) = run_month(at=DUE).failed
     assert sentence == "RuntimeError: power cut"
     assert (Invoice.objects.count(), InvoiceSeries.objects.count(), account_of(tenant).billed_until) == (0, 0, MARCH)
@@ -313,16 +313,32 @@ def test_what_the_first_one_made_before_it_failed_is_not_missed_by_the_others(te
     make_account(other)
     for each in (tenant, other):
         use(each, MARCH, APRIL)
-    failures = iter([RuntimeError("power cut")])
+    failures = iter([RuntimeError("power cut")] * 2)  # of both together, and of the first on its own
 
-    def broken_once(**_: object) -> None:
+    def broken_at_first(**_: object) -> None:
         for failure in failures:
             raise failure
 
-    monkeypatch.setattr("apps.billing.invoicing.note_uses", broken_once)
+    monkeypatch.setattr("apps.billing.issuing.record_all", broken_at_first)
     run = run_month(at=DUE)
     assert (run.issued, len(run.failed)) == (1, 1)
     assert Invoice.objects.get().number == "2026-000001"
+
+
+def test_a_month_that_fails_leaves_those_that_were_closed_with_it_as_they_would_be_alone(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [make_tenant() for _ in range(3)]
+    for each in others:
+        make_account(each)
+    for each in (tenant, *others):
+        use(each, MARCH, MAY)
+    broken = others[1].id
+    monkeypatch.setattr("apps.billing.issuing._settle", lambda draft, _invoice, **_: 1 // (draft.account.tenant_id != broken))
+    run = run_month(at=MAY + HOUR)
+    assert (run.issued, run.failed) == (6, [(broken, "ZeroDivisionError: integer division or modulo by zero")])
+    assert not Invoice.objects.filter(tenant_id=broken).exists()
+    assert sorted(Invoice.objects.values_list("number", flat=True)) == [f"2026-00000{number}" for number in range(1, 7)]
 
 
 def test_each_year_has_a_series_of_its_own(tenant: Tenant) -> None:
