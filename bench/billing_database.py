@@ -158,7 +158,8 @@ WHERE conrelid = 'billing_interval'::regclass AND contype IN ('c', 'f', 'u') ORD
 """
 OVERLAPPING = """
 SELECT count(*) FROM (
-    SELECT started_at < lag(COALESCE(ended_at, 'infinity')) OVER (PARTITION BY host_id ORDER BY started_at) AS overlaps FROM billing_interval
+    SELECT started_at < lag(COALESCE(ended_at, 'infinity')) OVER (PARTITION BY host_id ORDER BY started_at) AS overlaps
+    FROM billing_interval
 ) AS following WHERE overlaps
 """
 INDEXES = """
