@@ -70,10 +70,13 @@ CREATE TRIGGER billing_meters_hosts AFTER INSERT OR UPDATE OF state, delete_requ
 NO_METER = "DROP TRIGGER billing_meters_hosts ON bays_host; DROP FUNCTION billing_meter();"
 
 # Usage that changes where sums were made already, or an invoice was written: sums begin anew from there, and the next invoice looks again.
+# Late usage and the making of sums or invoices may meet: whoever writes usage of more than an hour ago waits for the account's row, and then sees
+# how far sums and invoices go. What has never been summed stays so: LEAST of no value and a moment would be the moment.
 LATE = """
 CREATE FUNCTION billing_note_late() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     since timestamptz;
+    whose uuid := COALESCE(NEW.tenant_id, OLD.tenant_id);
 BEGIN
     IF TG_OP = 'INSERT' THEN
         since := NEW.started_at;
@@ -84,10 +87,13 @@ BEGIN
     ELSE
         since := LEAST(OLD.ended_at, NEW.ended_at);
     END IF;
+    IF since < billing_now() - interval '1 hour' THEN
+        PERFORM FROM billing_account WHERE tenant_id = whose FOR NO KEY UPDATE;
+    END IF;
     UPDATE billing_account SET
-        rolled_until = LEAST(rolled_until, since),
+        rolled_until = CASE WHEN rolled_until > since THEN since ELSE rolled_until END,
         late_from = CASE WHEN billed_until > since THEN LEAST(late_from, since) ELSE late_from END
-        WHERE tenant_id = COALESCE(NEW.tenant_id, OLD.tenant_id) AND (rolled_until > since OR billed_until > since);
+        WHERE tenant_id = whose AND (rolled_until > since OR billed_until > since AND (late_from > since OR late_from IS NULL));
     RETURN NULL;
 END $$;
 CREATE TRIGGER billing_notes_late_usage AFTER INSERT OR UPDATE OR DELETE ON billing_interval

@@ -10,7 +10,7 @@ NOT_KEPT = "DROP TRIGGER billing_keeps_periods ON billing_billedperiod;"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0004_credit_is_used_once"), ("tenants", "0004_holds")]
+    dependencies = [("billing", "0003_credit_is_used_once"), ("tenants", "0004_holds")]
     operations = [
         migrations.CreateModel(
             name="BilledPeriod",

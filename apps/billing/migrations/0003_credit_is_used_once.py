@@ -24,5 +24,5 @@ NO_USES = "DROP TRIGGER billing_uses_credit_once ON billing_credituse; DROP FUNC
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0003_late_usage_waits_for_sums")]
+    dependencies = [("billing", "0002_rules_of_the_database")]
     operations = [migrations.RunSQL(USES, NO_USES)]
