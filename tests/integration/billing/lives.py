@@ -349,3 +349,28 @@ class World:
                 bay.delete_requested_at = self.clock
                 bay.save(update_fields=["delete_requested_at"])
                 note_leaving(bay=bay, at=self.clock)
+
+
+def event(what: str, *, hours: float = 0, size: int = 1) -> Event:
+    """Return an event so many hours after the one before, to all hosts of the first bay."""
+    return Event(what=what, bay=0, hosts=15, size=size, after=timedelta(hours=hours), edge="")
+
+
+SET_BACK = Story(
+    zone="Europe/Berlin",
+    day=date(2026, 3, 1),
+    currency="USD",
+    prices=(),
+    bays=((0, 0, 2),),
+    events=(
+        event("ready", hours=80),
+        event("lost", hours=10),
+        event("ready", hours=-2),  # before it was lost: billed from then on, and not twice
+        event("lost", hours=1),  # and lost again before that: not billed at all
+        event("ready", hours=30),
+        event("lost", hours=-40),
+        event("ready", hours=50),
+        event("deleted", hours=7),
+    ),
+)
+"""Clocks that are set back at the worst moments."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apps.billing.models import MeteredHost
@@ -15,7 +15,7 @@ from apps.billing.rating import Bill, Terms, bill, charges
 from apps.billing.rollups import roll_account
 from apps.billing.spend import usage_of
 from apps.billing.usage import Used, used_by
-from tests.integration.billing.lives import DAY, STEADY, STORIES, Key, Story, World
+from tests.integration.billing.lives import DAY, SET_BACK, STEADY, STORIES, Key, Story, World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]  # hundreds of stories, on a machine that may be busy
 
@@ -41,6 +41,7 @@ def by_key(used: list[Used]) -> dict[Key, int]:
 
 @STEADY
 @given(story=STORIES, asked=st.timedeltas(timedelta(0), 40 * DAY))
+@example(story=SET_BACK, asked=5 * DAY)
 def test_a_months_charges_are_the_integral_of_the_price_over_what_is_billed(world: World, story: Story, asked: timedelta) -> None:
     with world.told(story):
         world.play(story.events)
