@@ -158,9 +158,9 @@ WHERE conrelid = 'billing_interval'::regclass AND contype IN ('c', 'f', 'u') ORD
 """
 OVERLAPPING = """
 SELECT count(*) FROM (
-    SELECT started_at < lag(COALESCE(ended_at, 'infinity')) OVER (PARTITION BY host_id ORDER BY started_at) AS overlaps
+    SELECT started_at < lag(COALESCE(ended_at, 'infinity')) OVER (PARTITION BY host_id ORDER BY started_at) AS clashes
     FROM billing_interval
-) AS following WHERE overlaps
+) AS following WHERE clashes
 """
 INDEXES = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
