@@ -50,7 +50,7 @@ check: install-dev ## Formatting, lint, types, layers, templates, migrations, de
 check-django:
 	$(VENV)/mypy
 	$(VENV)/lint-imports
-	$(VENV)/djlint templates --lint --check --quiet
+	$(VENV)/djlint templates --lint --check
 	$(VENV)/python manage.py makemigrations --check --dry-run
 	$(DEPLOYED) $(VENV)/python manage.py check --deploy --fail-level WARNING
 
