@@ -22,14 +22,14 @@ from django.db import connection  # noqa: E402
 from django.test import Client, override_settings  # noqa: E402
 
 from apps.bays.models import Bay, Condition  # noqa: E402
-from apps.billing.accounts import account_of  # noqa: E402
-from apps.billing.invoicing import run_month  # noqa: E402
+from apps.billing.invoices.closing import run_month  # noqa: E402
 from apps.billing.models import Account, DailyUsage, Interval, Price  # noqa: E402
 from apps.billing.periods import Period, midnight, month_at  # noqa: E402
-from apps.billing.price_book import price_book  # noqa: E402
-from apps.billing.rollups import roll_due  # noqa: E402
-from apps.billing.spend import usage_of  # noqa: E402
-from apps.billing.usage import used_by  # noqa: E402
+from apps.billing.prices.book import price_book  # noqa: E402
+from apps.billing.terms.accounts import account_of  # noqa: E402
+from apps.billing.usage.measured import used_by  # noqa: E402
+from apps.billing.usage.rollups import roll_due  # noqa: E402
+from apps.billing.usage.spend import usage_of  # noqa: E402
 from apps.common.scope import begin_system, end  # noqa: E402
 from apps.hosts.models import Cloud, Flavor  # noqa: E402
 from apps.tenants.models import Tenant  # noqa: E402

@@ -202,7 +202,7 @@ EMAIL_TIMEOUT = 10
 
 # --- bays -----------------------------------------------------------------------------------------------------------------------
 CURRENCY = env.text("CARINA_CURRENCY", "USD")
-PRICE_LIST = "apps.billing.quotes.BookPrices"  # who tells bays what hosts cost (apps.bays.pricing)
+PRICE_LIST = "apps.billing.estimates.quotes.BookPrices"  # who tells bays what hosts cost (apps.bays.pricing)
 BILLING_TIME_ZONE = env.text("CARINA_BILLING_TIME_ZONE", "UTC")
 # Both or neither: with the key alone, payments would be taken and never noted. Without them nothing here speaks of cards.
 STRIPE_SECRET_KEY = env.optional_secret("CARINA_STRIPE_SECRET_KEY")

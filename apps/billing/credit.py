@@ -17,12 +17,12 @@ from django.db.models import F, Prefetch, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from apps.audit.services import Actor, record
-from apps.billing.accounts import account_of, default_issuer
 from apps.billing.currencies import check_currency
 from apps.billing.models import Account, CreditGrant, CreditUse, Invoice
 from apps.billing.periods import Period, local_day, month_at, period_from
-from apps.billing.spend import spend_of
-from apps.billing.tax import tax_for
+from apps.billing.taxes.rules import tax_for
+from apps.billing.terms.accounts import account_of, default_issuer
+from apps.billing.usage.spend import spend_of
 from apps.common.clock import now
 from apps.common.dispatch import send
 from apps.common.errors import Conflict, InvalidInput

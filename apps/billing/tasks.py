@@ -5,7 +5,11 @@ from uuid import UUID
 
 from celery import shared_task
 
-from apps.billing import budget_watch, dunning, invoicing, mailing, rollups, stripe_events
+from apps.billing.budgets import watching
+from apps.billing.invoices import closing, mailing
+from apps.billing.payments import stripe_events
+from apps.billing.receivables import dunning
+from apps.billing.usage import rollups
 from apps.common.clock import now
 
 
@@ -18,28 +22,28 @@ def roll_up(**_: Any) -> None:
 @shared_task(name="billing.watch_budgets")
 def watch_budgets(**_: Any) -> None:
     """Have every tenant with a budget or prepaid credit looked at, a handful by each task so that none waits behind all others."""
-    watched = [str(tenant_id) for tenant_id in budget_watch.watched_tenants(at=now())]
-    for first in range(0, len(watched), budget_watch.TOGETHER):
-        watch_some.apply_async(kwargs={"tenant_ids": watched[first : first + budget_watch.TOGETHER]}, expires=budget_watch.EVERY)
+    watched = [str(tenant_id) for tenant_id in watching.watched_tenants(at=now())]
+    for first in range(0, len(watched), watching.TOGETHER):
+        watch_some.apply_async(kwargs={"tenant_ids": watched[first : first + watching.TOGETHER]}, expires=watching.EVERY)
 
 
 @shared_task(name="billing.watch_some")
 def watch_some(*, tenant_ids: list[str], **_: Any) -> None:
     """Look at some tenants."""
     for tenant_id in tenant_ids:
-        budget_watch.watch_safely(tenant_id=UUID(tenant_id), at=now())
+        watching.watch_safely(tenant_id=UUID(tenant_id), at=now())
 
 
 @shared_task(name="billing.watch_one")
 def watch_one(*, tenant_id: str, **_: Any) -> None:
     """Look at one tenant, whose budget or credit has just changed."""
-    budget_watch.watch_safely(tenant_id=UUID(tenant_id), at=now())
+    watching.watch_safely(tenant_id=UUID(tenant_id), at=now())
 
 
 @shared_task(name="billing.run_month")
 def run_month(**_: Any) -> None:
     """Close every month that is over and write its invoices."""
-    invoicing.run_month(at=now())
+    closing.run_month(at=now())
 
 
 @shared_task(name="billing.dun")

@@ -8,12 +8,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
-from apps.billing.accounts import account_of, plan_at
 from apps.billing.models import Account, CreditGrant, Plan
-from apps.billing.overdue import unpaid_invoices
-from apps.billing.owed import owed
 from apps.billing.periods import local_day
-from apps.billing.spend import Spend, month_so_far
+from apps.billing.receivables.overdue import unpaid_invoices
+from apps.billing.receivables.owed import owed
+from apps.billing.terms.accounts import account_of, plan_at
+from apps.billing.usage.spend import Spend, month_so_far
 from apps.common.errors import CarinaError
 from apps.common.money import rounded
 from apps.tenants.models import Tenant

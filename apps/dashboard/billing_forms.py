@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy
 from apps.billing.countries import COUNTRIES
 from apps.billing.currencies import KNOWN
 from apps.billing.models import CreditGrant, Invoice, Issuer, Plan
-from apps.billing.price_book import Tier
-from apps.billing.providers.base import PROVIDERS
+from apps.billing.payments.providers.base import PROVIDERS
+from apps.billing.prices.book import Tier
 from apps.common.pages import DomainForm
 from apps.hosts.models import Cloud, Flavor
 

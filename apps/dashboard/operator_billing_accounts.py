@@ -12,16 +12,16 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.billing.accounts import account_of
 from apps.billing.credit import balance_of, grant_credit
-from apps.billing.invoice_looks import invoice_row
+from apps.billing.invoices.looks import invoice_row
 from apps.billing.models import Invoice, Plan
-from apps.billing.owed import with_credited
 from apps.billing.periods import midnight
-from apps.billing.plans import in_a_sentence
-from apps.billing.price_list import currencies_with_prices
-from apps.billing.subscriptions import subscribe, terms_of
-from apps.billing.terms import set_currency, why_currency_stays
+from apps.billing.prices.listing import currencies_with_prices
+from apps.billing.receivables.owed import with_credited
+from apps.billing.terms.accounts import account_of
+from apps.billing.terms.currency import set_currency, why_currency_stays
+from apps.billing.terms.plans import in_a_sentence
+from apps.billing.terms.subscriptions import subscribe, terms_of
 from apps.common.clock import now
 from apps.common.errors import NotFound
 from apps.common.pages import refusals_at

@@ -10,13 +10,13 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.billing.accounts import account_of
-from apps.billing.credit_notes import issue_credit_note, left_of
-from apps.billing.invoice_looks import invoice_row
+from apps.billing.invoices.credit_notes import issue_credit_note, left_of
+from apps.billing.invoices.looks import invoice_row
 from apps.billing.models import Invoice
-from apps.billing.owed import owed
-from apps.billing.payments import record_payment
+from apps.billing.payments.services import record_payment
 from apps.billing.periods import local_day, midnight
+from apps.billing.receivables.owed import owed
+from apps.billing.terms.accounts import account_of
 from apps.common.clock import now
 from apps.common.errors import NotFound
 from apps.common.money import rounded

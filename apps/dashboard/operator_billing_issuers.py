@@ -9,11 +9,11 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.billing.accounts import default_issuer
 from apps.billing.countries import COUNTRIES
-from apps.billing.issuers import make_default_issuer, set_issuer
+from apps.billing.invoices.issuers import make_default_issuer, set_issuer
 from apps.billing.models import Issuer, TaxRate
-from apps.billing.tax_rates import set_tax_rate, today, withdraw_tax_rate
+from apps.billing.taxes.rates import set_tax_rate, today, withdraw_tax_rate
+from apps.billing.terms.accounts import default_issuer
 from apps.common.errors import NotFound
 from apps.common.pages import refusals_as_messages, refusals_at
 from apps.dashboard.billing_forms import IssuerForm, TaxRateForm

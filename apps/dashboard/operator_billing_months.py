@@ -6,7 +6,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.billing.month_state import month_state
+from apps.billing.invoices.month_state import month_state
 from apps.common.clock import now
 from apps.common.dispatch import send
 from apps.dashboard.gate import operator_page

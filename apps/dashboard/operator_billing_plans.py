@@ -10,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.billing.accounts import default_plan
 from apps.billing.models import Plan
-from apps.billing.plans import create_plan, in_a_sentence, make_default, organisations_by_plan, retire_plan
+from apps.billing.terms.accounts import default_plan
+from apps.billing.terms.plans import create_plan, in_a_sentence, make_default, organisations_by_plan, retire_plan
 from apps.common.clock import now
 from apps.common.pages import refusals_as_messages, refusals_at
 from apps.dashboard.billing_forms import PlanForm

@@ -11,10 +11,10 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from apps.billing.estimates.preview import preview_price
 from apps.billing.models import Price
-from apps.billing.price_list import Series, price_list, unpriced_flavors
-from apps.billing.price_preview import preview_price
-from apps.billing.pricing import set_price, withdraw_price
+from apps.billing.prices.changes import set_price, withdraw_price
+from apps.billing.prices.listing import Series, price_list, unpriced_flavors
 from apps.common.clock import now
 from apps.common.errors import NotFound
 from apps.common.pages import refusals_as_messages, refusals_at

@@ -15,10 +15,10 @@ import stripe
 import stripe.params.checkout as parameters
 from pytest_django import Settings
 
-from apps.billing.providers.base import PROVIDERS, Due, PaymentProvider, ProviderSilent, TopUp, load_provider, offered
-from apps.billing.providers.manual import BankTransfer
-from apps.billing.providers.stripe import NotFromStripe, Stripe
-from apps.billing.providers.stripe_amounts import from_minor, in_minor
+from apps.billing.payments.providers.base import PROVIDERS, Due, PaymentProvider, ProviderSilent, TopUp, load_provider, offered
+from apps.billing.payments.providers.manual import BankTransfer
+from apps.billing.payments.providers.stripe import NotFromStripe, Stripe
+from apps.billing.payments.providers.stripe_amounts import from_minor, in_minor
 from apps.common.errors import Conflict
 from tests.doubles.stripe_server import KEY, SECRET, StripeServer, serving, signed
 

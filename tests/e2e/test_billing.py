@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from apps.billing.accounts import account_of
-from apps.billing.invoicing import run_month
+from apps.billing.invoices.closing import run_month
 from apps.billing.models import Account, Issuer, TaxRate
 from apps.billing.periods import month_at
+from apps.billing.terms.accounts import account_of
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 from carina_portal.embedded.stack import Stack

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
 from apps.billing.models import Invoice
-from apps.billing.stripe_events import receive
+from apps.billing.payments.stripe_events import receive
 from apps.tenants.models import Tenant
 from tests.doubles.stripe_server import KEY, SECRET, StripeServer, serving
 from tests.e2e import journey

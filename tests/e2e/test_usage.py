@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from apps.billing.accounts import account_of
+from apps.billing.terms.accounts import account_of
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 from tests.e2e import journey

@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from apps.bays.api.problem_codes import PROBLEMS
-from apps.billing.budget_watch import BUDGETS, CREDIT
-from apps.billing.overdue import FAMILY as OVERDUE
+from apps.billing.budgets.watching import BUDGETS, CREDIT
+from apps.billing.receivables.overdue import FAMILY as OVERDUE
 from apps.common.api.problems import TYPES
 from tests.factories import Api
 

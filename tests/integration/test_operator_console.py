@@ -17,8 +17,8 @@ from pytest_django.asserts import assertContains, assertNotContains, assertRedir
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
-from apps.billing.accounts import default_issuer, default_plan
 from apps.billing.models import Price
+from apps.billing.terms.accounts import default_issuer, default_plan
 from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput, NotFound
 from apps.dashboard.announcements import announce, current_announcements, withdraw

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from apps.billing.models import Plan, Price
 from apps.billing.periods import Period
-from apps.billing.price_book import PriceBook, Rate, Tier
-from apps.billing.rating import Terms, adjustments, bill, charges
-from apps.billing.usage import Used, merged
+from apps.billing.prices.book import PriceBook, Rate, Tier
+from apps.billing.usage.measured import Used, merged
+from apps.billing.usage.rating import Terms, adjustments, bill, charges
 
 STEADY = settings(deadline=None, derandomize=True, database=None, max_examples=150)
 START = datetime(2026, 3, 1, tzinfo=UTC)

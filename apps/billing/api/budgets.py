@@ -12,8 +12,8 @@ from rest_framework.response import Response
 from apps.bays.api.base import TenantView
 from apps.bays.api.pages import page_of
 from apps.bays.spec import parse_text, refuse_unknown
-from apps.billing.budget_rows import BudgetMonth, BudgetRow, budget_month
-from apps.billing.budgets import change_budget, create_budget, delete_budget, find_budget
+from apps.billing.budgets.rows import BudgetMonth, BudgetRow, budget_month
+from apps.billing.budgets.services import change_budget, create_budget, delete_budget, find_budget
 from apps.billing.models import Budget
 from apps.common.api.idempotency import idempotent
 from apps.common.api.pagination import whole

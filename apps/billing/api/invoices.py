@@ -13,13 +13,13 @@ from apps.bays.api.base import AnyType, TenantView, as_file
 from apps.bays.api.pages import page_of
 from apps.bays.api.schema import PAGING
 from apps.bays.spec import refuse_unknown
-from apps.billing.accounts import plan_at
-from apps.billing.details import FIELDS, change_details, details_of
-from apps.billing.documents import SCHEMA, document_of, draft_json
-from apps.billing.einvoice import as_ubl
-from apps.billing.issued import current_draft, find_invoice, invoices_of, pdf_of, whole
+from apps.billing.invoices.details import FIELDS, change_details, details_of
+from apps.billing.invoices.documents import SCHEMA, document_of, draft_json
+from apps.billing.invoices.einvoice import as_ubl
+from apps.billing.invoices.issued import current_draft, find_invoice, invoices_of, pdf_of, whole
 from apps.billing.models import Account, Invoice
-from apps.billing.owed import owed
+from apps.billing.receivables.owed import owed
+from apps.billing.terms.accounts import plan_at
 from apps.common.api.pagination import NewestFirst
 from apps.common.api.parsing import body_of
 from apps.common.clock import now

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from apps.bays.api.base import TenantView
 from apps.bays.spec import parse_text, refuse_unknown
-from apps.billing.checkout import start_payment
+from apps.billing.payments.checkout import start_payment
 from apps.common.api.idempotency import idempotent
 from apps.common.api.parsing import body_of
 from apps.tenants.roles import Permission

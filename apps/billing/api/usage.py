@@ -11,15 +11,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.bays.api.base import AnyType, TenantView
-from apps.billing.accounts import account_of
-from apps.billing.breakdowns import GROUPS, Breakdown, Part, breakdown, parse_group, rated_months
-from apps.billing.date_ranges import PARAMETERS, DateRange, parse_range
-from apps.billing.exports import decimal_text
 from apps.billing.models import Account
 from apps.billing.periods import HOUR, local_day
-from apps.billing.price_book import price_book
-from apps.billing.spend import Spend, month_so_far
-from apps.billing.usage_files import usage_file_of
+from apps.billing.prices.book import price_book
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage.breakdowns import GROUPS, Breakdown, Part, breakdown, parse_group, rated_months
+from apps.billing.usage.date_ranges import PARAMETERS, DateRange, parse_range
+from apps.billing.usage.exports import decimal_text
+from apps.billing.usage.files import usage_file_of
+from apps.billing.usage.spend import Spend, month_so_far
 from apps.common.clock import now
 from apps.tenants.roles import Permission
 

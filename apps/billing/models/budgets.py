@@ -10,7 +10,7 @@ from apps.tenants.models import Tenant
 class Budget(Identified):
     """What a tenant means to spend a month, and what happens at which share of it.
 
-    `rules` are [{"percent": 80, "action": "mail"}, {"percent": 100, "action": "block"}]; actions are named in `billing.budget_actions`.
+    `rules` are [{"percent": 80, "action": "mail"}, {"percent": 100, "action": "block"}]; actions are named in `billing.budgets.actions`.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="budgets")

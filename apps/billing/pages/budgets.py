@@ -8,9 +8,9 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.billing.budget_forms import BudgetForm
-from apps.billing.budget_rows import budget_month
-from apps.billing.budgets import BUDGETS_PER_TENANT, budgets_of, change_budget, create_budget, delete_budget, find_budget
+from apps.billing.budgets.rows import budget_month
+from apps.billing.budgets.services import BUDGETS_PER_TENANT, budgets_of, change_budget, create_budget, delete_budget, find_budget
+from apps.billing.pages.budget_forms import BudgetForm
 from apps.common.clock import now
 from apps.common.pages import refusals_at
 from apps.tenants.context import Access

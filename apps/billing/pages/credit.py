@@ -6,13 +6,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from apps.billing.accounts import account_of, plan_at
-from apps.billing.checkout import can_top_up, start_topup
 from apps.billing.credit import balance_after_spend, balance_of, grants_of
-from apps.billing.credit_forms import TopUpForm
 from apps.billing.models import Plan
+from apps.billing.pages.credit_forms import TopUpForm
 from apps.billing.pages.pay import onward
+from apps.billing.payments.checkout import can_top_up, start_topup
 from apps.billing.periods import local_day
+from apps.billing.terms.accounts import account_of, plan_at
 from apps.common.clock import now
 from apps.common.pages import refusals_at
 from apps.tenants.context import Access

@@ -7,12 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from apps.billing.checkout import ways_to_pay
-from apps.billing.documents import InvoiceDocument, document_of
-from apps.billing.einvoice import as_ubl, why_not
-from apps.billing.invoice_looks import invoice_row, line_rows, look_of_invoice
-from apps.billing.issued import current_draft, find_invoice, invoices_of, pdf_of, whole
-from apps.billing.owed import owed
+from apps.billing.invoices.documents import InvoiceDocument, document_of
+from apps.billing.invoices.einvoice import as_ubl, why_not
+from apps.billing.invoices.issued import current_draft, find_invoice, invoices_of, pdf_of, whole
+from apps.billing.invoices.looks import invoice_row, line_rows, look_of_invoice
+from apps.billing.payments.checkout import ways_to_pay
+from apps.billing.receivables.owed import owed
 from apps.common.clock import now
 from apps.common.errors import Conflict
 from apps.tenants.context import Access

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
-from apps.billing.checkout import start_payment
+from apps.billing.payments.checkout import start_payment
 from apps.tenants.context import Access
 from apps.tenants.pages import tenant_page
 

@@ -12,11 +12,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from apps.billing.accounts import plan_at
 from apps.billing.countries import COUNTRIES
-from apps.billing.details import FIELDS, LONGEST_ADDRESS, LONGEST_EMAIL, LONGEST_NAME, change_details, details_of
+from apps.billing.invoices.details import FIELDS, LONGEST_ADDRESS, LONGEST_EMAIL, LONGEST_NAME, change_details, details_of
 from apps.billing.models import Account
-from apps.billing.recipients import recipients_of
+from apps.billing.receivables.recipients import recipients_of
+from apps.billing.terms.accounts import plan_at
 from apps.common.clock import now
 from apps.common.pages import DomainForm, refusals_at
 from apps.tenants.context import Access

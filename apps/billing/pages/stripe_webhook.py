@@ -8,13 +8,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from apps.billing.providers.base import load_provider
-from apps.billing.stripe_events import receive
+from apps.billing.payments.providers.base import load_provider
+from apps.billing.payments.stripe_events import receive
 from apps.common.errors import CarinaError
 from apps.common.scope import as_system
 
 if TYPE_CHECKING:
-    from apps.billing.providers.stripe import Stripe
+    from apps.billing.payments.providers.stripe import Stripe
 
 log = structlog.get_logger(__name__)
 LIMIT = 256 * 1024

@@ -11,12 +11,12 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from apps.billing.accounts import account_of
-from apps.billing.breakdowns import Part, parse_group
-from apps.billing.date_ranges import parse_month
 from apps.billing.periods import HOUR
-from apps.billing.reports import Report, month_before, months_to_choose, report_of
-from apps.billing.usage_files import usage_file_of
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage.breakdowns import Part, parse_group
+from apps.billing.usage.date_ranges import parse_month
+from apps.billing.usage.files import usage_file_of
+from apps.billing.usage.reports import Report, month_before, months_to_choose, report_of
 from apps.common.clock import now
 from apps.tenants.context import Access
 from apps.tenants.pages import tenant_page

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from apps.billing.accounts import account_of, default_issuer
+from apps.billing.invoices.parties import customer_of, seller_of
 from apps.billing.models import Invoice
-from apps.billing.parties import customer_of, seller_of
+from apps.billing.terms.accounts import account_of, default_issuer
 from apps.tenants.models import Tenant
 
 ISSUED = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from apps.billing.documents import InvoiceDocument, Line, Party
-from apps.billing.invoicing import issue_period
+from apps.billing.invoices.closing import issue_period
+from apps.billing.invoices.documents import InvoiceDocument, Line, Party
 from apps.billing.models import Invoice, Issuer, TaxRate
 from apps.tenants.models import Tenant
 from tests.factories import make_cloud, make_flavor, make_tenant

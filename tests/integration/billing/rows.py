@@ -5,7 +5,6 @@ from decimal import Decimal
 from uuid import uuid4
 
 from apps.bays.models import Bay
-from apps.billing.accounts import account_of, default_issuer, default_plan
 from apps.billing.models import (
     BilledPeriod,
     Budget,
@@ -20,6 +19,7 @@ from apps.billing.models import (
     Subscription,
 )  # fmt: skip
 from apps.billing.periods import month_at
+from apps.billing.terms.accounts import account_of, default_issuer, default_plan
 from apps.common.clock import now
 
 ONE = Decimal(1)

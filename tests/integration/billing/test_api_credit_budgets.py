@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from apps.audit.services import Actor
-from apps.billing.accounts import default_issuer
 from apps.billing.credit import grant_credit, note_uses, planned_uses
 from apps.billing.models import Budget, Invoice
+from apps.billing.terms.accounts import default_issuer
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Role
 from tests.factories import api_of, join, make_bay, make_cloud, make_flavor, make_tenant, make_user

@@ -7,7 +7,7 @@ import pytest
 
 from apps.audit.services import Actor
 from apps.billing.credit import grant_credit
-from apps.billing.issued import pdf_of
+from apps.billing.invoices.issued import pdf_of
 from apps.billing.models import Account, CreditGrant
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Permission, Role

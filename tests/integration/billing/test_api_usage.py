@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from apps.billing.accounts import account_of
+from apps.billing.terms.accounts import account_of
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Role
 from tests.factories import Api, api_of, join, make_cloud, make_flavor, make_tenant, make_user, owner_of

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.audit.models import AuditEvent
-from apps.billing.details import change_details, details_of, vat_id
+from apps.billing.invoices.details import change_details, details_of, vat_id
 from apps.billing.models import Account
 from apps.common.errors import Forbidden, InvalidInput
 from apps.tenants.context import Access

@@ -16,14 +16,15 @@ from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
 from apps.bays.services import create_bay, delete_bay, resize_bay
 from apps.bays.spec import parse_spec
-from apps.billing import budget_actions, budget_watch, tasks
-from apps.billing.accounts import account_of
-from apps.billing.budget_actions.base import BudgetAction, Standing
-from apps.billing.budget_watch import EVERY, look_at, watch, watched_tenants
-from apps.billing.budgets import change_budget, create_budget, delete_budget
+from apps.billing import tasks
+from apps.billing.budgets import actions, watching
+from apps.billing.budgets.actions.base import BudgetAction, Standing
+from apps.billing.budgets.services import change_budget, create_budget, delete_budget
+from apps.billing.budgets.watching import EVERY, look_at, watch, watched_tenants
 from apps.billing.credit import grant_credit
 from apps.billing.models import Account, BudgetCrossing, Plan, Subscription
-from apps.billing.spend import spend_of
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage.spend import spend_of
 from apps.common.errors import Conflict
 from apps.common.scope import carried
 from apps.operations.models import Operation
@@ -299,7 +300,7 @@ class TestTheRound:
                 raise ZeroDivisionError
             return spend_of(**arguments)  # type: ignore[arg-type]
 
-        with patch.object(budget_watch, "spend_of", broken_spend):
+        with patch.object(watching, "spend_of", broken_spend):
             watch(at=hour(10))
         held: set[UUID] = set(Hold.objects.values_list("tenant_id", flat=True))
         assert held == {each.id for each in (tenant, *others)} - {broken}
@@ -310,7 +311,7 @@ class TestTheRound:
             budget(each, 20, (100, "block"))
         asked: list[list[str]] = []
         with (
-            patch.object(budget_watch, "TOGETHER", 2),
+            patch.object(watching, "TOGETHER", 2),
             patch.object(tasks.watch_some, "apply_async", lambda *, kwargs, expires: asked.append(kwargs["tenant_ids"])),
         ):
             tasks.watch_budgets()
@@ -336,7 +337,7 @@ class Recorder(BudgetAction):
 
 def test_an_action_is_a_class_and_a_line(tenant: Tenant) -> None:
     Recorder.seen.clear()
-    with patch.dict(budget_actions.ACTIONS, {"record": f"{__name__}.Recorder"}):
+    with patch.dict(actions.ACTIONS, {"record": f"{__name__}.Recorder"}):
         budget(tenant, 20, (50, "record"), (60, "record"))
         watch(at=hour(7))
         watch(at=hour(8))

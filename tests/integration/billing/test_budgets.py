@@ -6,12 +6,20 @@ from decimal import Decimal
 import pytest
 
 from apps.audit.models import AuditEvent
-from apps.billing.accounts import account_of
-from apps.billing.budget_rows import budget_month
-from apps.billing.budget_watch import look_at
-from apps.billing.budgets import BUDGETS_PER_TENANT, DEFAULT_RULES, budgets_of, change_budget, create_budget, delete_budget, find_budget
+from apps.billing.budgets.rows import budget_month
+from apps.billing.budgets.services import (
+    BUDGETS_PER_TENANT,
+    DEFAULT_RULES,
+    budgets_of,
+    change_budget,
+    create_budget,
+    delete_budget,
+    find_budget,
+)
+from apps.billing.budgets.watching import look_at
+from apps.billing.estimates.remaining import remaining_of
 from apps.billing.models import Account, Budget, BudgetCrossing
-from apps.billing.remaining import remaining_of
+from apps.billing.terms.accounts import account_of
 from apps.common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from apps.tenants.context import Access
 from apps.tenants.models import Hold, Tenant

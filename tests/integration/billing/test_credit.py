@@ -10,10 +10,10 @@ from django.db import DatabaseError, connection, transaction
 
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.accounts import account_of, default_issuer
 from apps.billing.credit import balance_after_spend, balance_of, grant_credit, grants_of, note_uses, planned_uses
+from apps.billing.estimates.remaining import remaining_of
 from apps.billing.models import Account, CreditGrant, CreditUse, Invoice, TaxRate
-from apps.billing.remaining import remaining_of
+from apps.billing.terms.accounts import account_of, default_issuer
 from apps.common.errors import Conflict, Forbidden, InvalidInput
 from apps.common.scope import carried
 from apps.tenants.models import Tenant

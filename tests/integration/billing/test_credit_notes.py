@@ -9,11 +9,11 @@ import pytest
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
-from apps.billing.credit_notes import issue_credit_note
-from apps.billing.dunning import run_dunning
-from apps.billing.invoicing import issue_period
+from apps.billing.invoices.closing import issue_period
+from apps.billing.invoices.credit_notes import issue_credit_note
 from apps.billing.models import Account, Invoice, Issuer, TaxRate
-from apps.billing.owed import owed, with_credited
+from apps.billing.receivables.dunning import run_dunning
+from apps.billing.receivables.owed import owed, with_credited
 from apps.common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from apps.common.scope import in_tenant
 from apps.tenants.models import Tenant

@@ -12,12 +12,12 @@ from playwright.sync_api import sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from apps.audit.services import Actor
-from apps.billing.accounts import default_issuer
-from apps.billing.budget_watch import watch
-from apps.billing.budgets import Rule, create_budget
+from apps.billing.budgets.services import Rule, create_budget
+from apps.billing.budgets.watching import watch
 from apps.billing.credit import grant_credit, note_uses, planned_uses
 from apps.billing.models import Account, Budget, Invoice
 from apps.billing.periods import month_at
+from apps.billing.terms.accounts import default_issuer
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Role

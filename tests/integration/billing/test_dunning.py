@@ -20,12 +20,12 @@ from apps.bays.models import Bay
 from apps.bays.services import create_bay, resize_bay
 from apps.bays.spec import parse_spec
 from apps.billing import tasks
-from apps.billing.accounts import account_of
-from apps.billing.dunning import mail_reminders, run_dunning
 from apps.billing.models import Account, Invoice, Payment, Reminder
-from apps.billing.overdue import refresh_hold
-from apps.billing.payments import record_payment, record_refund
-from apps.billing.recipients import recipients_of
+from apps.billing.payments.services import record_payment, record_refund
+from apps.billing.receivables.dunning import mail_reminders, run_dunning
+from apps.billing.receivables.overdue import refresh_hold
+from apps.billing.receivables.recipients import recipients_of
+from apps.billing.terms.accounts import account_of
 from apps.common.clock import now
 from apps.common.errors import Conflict
 from apps.common.scope import as_system
@@ -267,11 +267,11 @@ def test_one_tenant_that_fails_stops_no_other(tenant: Tenant) -> None:
 
 def test_a_run_that_was_cut_off_anywhere_is_made_up_for(tenant: Tenant) -> None:
     make_invoice(tenant)
-    with patch("apps.billing.dunning.refresh_hold", side_effect=SystemExit), pytest.raises(SystemExit):
+    with patch("apps.billing.receivables.dunning.refresh_hold", side_effect=SystemExit), pytest.raises(SystemExit):
         run_dunning(at=day(17))
     assert taken() == []
     run_dunning(at=day(17))
-    with patch("apps.billing.dunning._send", side_effect=SystemExit), pytest.raises(SystemExit):
+    with patch("apps.billing.receivables.dunning._send", side_effect=SystemExit), pytest.raises(SystemExit):
         mail_reminders()
     assert mail_reminders() == 1
     assert (taken(), len(mail.outbox)) == (["restriction"], 1)

@@ -14,9 +14,9 @@ from xml.etree import ElementTree as ET
 import facturx
 import pytest
 
-from apps.billing.documents import InvoiceDocument
-from apps.billing.einvoice import as_ubl
-from apps.billing.tax import OUTSIDE, REVERSE_CHARGE
+from apps.billing.invoices.documents import InvoiceDocument
+from apps.billing.invoices.einvoice import as_ubl
+from apps.billing.taxes.rules import OUTSIDE, REVERSE_CHARGE
 from apps.common.errors import Conflict
 from tests.integration.billing.papers import CUSTOMER, SELLER, document, line
 

@@ -12,14 +12,14 @@ from unittest.mock import patch
 import pytest
 
 from apps.bays.models import Bay
-from apps.billing import exports, spend
-from apps.billing.accounts import account_of, default_issuer
-from apps.billing.date_ranges import DateRange
-from apps.billing.exports import as_csv, as_json, cell, decimal_text
-from apps.billing.focus import COLUMNS, as_focus_csv
 from apps.billing.models import Account, Plan, Subscription
-from apps.billing.rollups import roll_account
-from apps.billing.spend import spend_of
+from apps.billing.terms.accounts import account_of, default_issuer
+from apps.billing.usage import exports, spend
+from apps.billing.usage.date_ranges import DateRange
+from apps.billing.usage.exports import as_csv, as_json, cell, decimal_text
+from apps.billing.usage.focus import COLUMNS, as_focus_csv
+from apps.billing.usage.rollups import roll_account
+from apps.billing.usage.spend import spend_of
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 from tests.factories import make_cloud, make_flavor, make_price, make_tenant, owner_of

@@ -15,10 +15,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from apps.accounts.models import User
 from apps.audit.services import Actor
-from apps.billing.credit_notes import issue_credit_note
-from apps.billing.issued import pdf_of
+from apps.billing.invoices.credit_notes import issue_credit_note
+from apps.billing.invoices.issued import pdf_of
 from apps.billing.models import Account, Invoice, TaxRate
-from apps.billing.payments import record_payment
+from apps.billing.payments.services import record_payment
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Role
 from tests.browser import QUIET, SCREENSHOTS

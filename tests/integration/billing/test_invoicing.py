@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
 from apps.billing.credit import grant_credit
-from apps.billing.drafts import Draft, draft_of
-from apps.billing.invoicing import issue_period, run_month
+from apps.billing.invoices.closing import issue_period, run_month
+from apps.billing.invoices.drafts import Draft, draft_of
 from apps.billing.models import Account, BilledPeriod, CreditUse, Invoice, InvoiceSeries, Issuer, Plan, Subscription, TaxRate
-from apps.billing.owed import owed
+from apps.billing.receivables.owed import owed
 from apps.common.clock import now
 from apps.common.scope import in_tenant
 from apps.hosts.models import Flavor
@@ -300,7 +300,7 @@ def test_a_month_that_fails_after_its_number_was_taken_gives_it_back(tenant: Ten
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr("apps.billing.issuing.record_all", broken)
+        patch.setattr("apps.billing.invoices.issuing.record_all", broken)
         ((_, sentence),) = run_month(at=DUE).failed
     assert sentence == "RuntimeError: power cut"
     assert (Invoice.objects.count(), InvoiceSeries.objects.count(), account_of(tenant).billed_until) == (0, 0, MARCH)
@@ -319,7 +319,7 @@ def test_what_the_first_one_made_before_it_failed_is_not_missed_by_the_others(te
         for failure in failures:
             raise failure
 
-    monkeypatch.setattr("apps.billing.issuing.record_all", broken_at_first)
+    monkeypatch.setattr("apps.billing.invoices.issuing.record_all", broken_at_first)
     run = run_month(at=DUE)
     assert (run.issued, len(run.failed)) == (1, 1)
     assert Invoice.objects.get().number == "2026-000001"
@@ -334,7 +334,7 @@ def test_a_month_that_fails_leaves_those_that_were_closed_with_it_as_they_would_
     for each in (tenant, *others):
         use(each, MARCH, MAY)
     broken = others[1].id
-    monkeypatch.setattr("apps.billing.issuing._settle", lambda draft, _invoice, **_: 1 // (draft.account.tenant_id != broken))
+    monkeypatch.setattr("apps.billing.invoices.issuing._settle", lambda draft, _invoice, **_: 1 // (draft.account.tenant_id != broken))
     run = run_month(at=MAY + HOUR)
     assert (run.issued, run.failed) == (6, [(broken, "ZeroDivisionError: integer division or modulo by zero")])
     assert not Invoice.objects.filter(tenant_id=broken).exists()

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from apps.billing.drafts import draft_of
-from apps.billing.invoicing import issue_period, run_month
+from apps.billing.invoices.closing import issue_period, run_month
+from apps.billing.invoices.drafts import draft_of
 from apps.billing.models import Account, BilledPeriod, CreditGrant, Interval, Invoice, Issuer, TaxRate
-from apps.billing.owed import owed
+from apps.billing.receivables.owed import owed
 from apps.hosts.models import Flavor
 from apps.tenants.models import Tenant
 from tests.factories import make_cloud, make_flavor, make_price, make_tenant

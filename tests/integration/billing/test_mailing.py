@@ -11,9 +11,9 @@ import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
 
-from apps.billing import mailing
-from apps.billing.issued import pdf_of
-from apps.billing.mailing import mail_invoice, render_and_mail
+from apps.billing.invoices import mailing
+from apps.billing.invoices.issued import pdf_of
+from apps.billing.invoices.mailing import mail_invoice, render_and_mail
 from apps.billing.models import Account, Invoice
 from apps.tenants.models import Membership, Tenant
 from apps.tenants.roles import Role

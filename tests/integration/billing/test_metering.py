@@ -10,8 +10,8 @@ from apps.bays.plan import plan_hosts
 from apps.bays.services import delete_bay, resize_bay
 from apps.billing.models import Interval
 from apps.billing.periods import Period
-from apps.billing.price_book import price_book
-from apps.billing.usage import used_by
+from apps.billing.prices.book import price_book
+from apps.billing.usage.measured import used_by
 from apps.operations.models import Operation
 from apps.operations.states import State
 from apps.tenants.models import Tenant

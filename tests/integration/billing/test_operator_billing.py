@@ -13,7 +13,6 @@ from pytest_django.asserts import assertContains, assertNotContains, assertRedir
 
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
-from apps.billing.accounts import account_of, default_issuer, default_plan
 from apps.billing.models import (
     Account,
     BilledPeriod,
@@ -27,8 +26,9 @@ from apps.billing.models import (
     Subscription,
     TaxRate,
 )
-from apps.billing.plans import create_plan
-from apps.billing.pricing import set_price
+from apps.billing.prices.changes import set_price
+from apps.billing.terms.accounts import account_of, default_issuer, default_plan
+from apps.billing.terms.plans import create_plan
 from apps.common.clock import now
 from apps.dashboard.billing_urls import BILLING, urlpatterns
 from apps.hosts.models import Flavor

@@ -11,15 +11,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from apps.accounts.models import User
-from apps.billing.accounts import account_of, default_issuer
 from apps.billing.credit import grant_credit
-from apps.billing.credit_notes import issue_credit_note
+from apps.billing.invoices.credit_notes import issue_credit_note
 from apps.billing.models import Account, InvoiceLine, Price, TaxRate
-from apps.billing.payments import record_payment
-from apps.billing.plans import create_plan
-from apps.billing.price_book import Tier
-from apps.billing.pricing import set_price
-from apps.billing.subscriptions import subscribe
+from apps.billing.payments.services import record_payment
+from apps.billing.prices.book import Tier
+from apps.billing.prices.changes import set_price
+from apps.billing.terms.accounts import account_of, default_issuer
+from apps.billing.terms.plans import create_plan
+from apps.billing.terms.subscriptions import subscribe
 from apps.common.clock import now
 from apps.hosts.contracts import HostKind
 from apps.hosts.models import Flavor

@@ -13,11 +13,11 @@ from pytest_django import Settings
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.checkout import start_topup, ways_to_pay
 from apps.billing.credit import balance_of
 from apps.billing.models import CreditGrant, Invoice, Payment
-from apps.billing.owed import owed
-from apps.billing.payments import open_invoices, record_payment, record_refund
+from apps.billing.payments.checkout import start_topup, ways_to_pay
+from apps.billing.payments.services import open_invoices, record_payment, record_refund
+from apps.billing.receivables.owed import owed
 from apps.common.clock import now
 from apps.common.errors import Conflict, Forbidden, InvalidInput
 from apps.common.scope import as_system

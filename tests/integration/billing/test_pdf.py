@@ -8,13 +8,13 @@ from unittest.mock import patch
 import pytest
 from django.db import DatabaseError, transaction
 
-from apps.billing import issued as issued_module
-from apps.billing.credit_notes import issue_credit_note
-from apps.billing.documents import document_of
-from apps.billing.issued import pdf_of
+from apps.billing.invoices import issued as issued_module
+from apps.billing.invoices.credit_notes import issue_credit_note
+from apps.billing.invoices.documents import document_of
+from apps.billing.invoices.issued import pdf_of
+from apps.billing.invoices.pdf import COLUMNS, WIDTH, covered, render
 from apps.billing.models import Invoice
-from apps.billing.pdf import COLUMNS, WIDTH, covered, render
-from apps.billing.tax import REVERSE_CHARGE
+from apps.billing.taxes.rules import REVERSE_CHARGE
 from tests.factories import make_user
 from tests.integration.billing.clock import at
 from tests.integration.billing.months import MAY

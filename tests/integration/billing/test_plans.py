@@ -12,13 +12,13 @@ from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
 from apps.bays.services import delete_bay
-from apps.billing.accounts import account_of, default_issuer, default_plan, plan_at
-from apps.billing.issuers import make_default_issuer, set_issuer
+from apps.billing.invoices.issuers import make_default_issuer, set_issuer
 from apps.billing.models import Account, CreditGrant, Issuer, Plan, Subscription, TaxRate
-from apps.billing.plans import create_plan, make_default, organisations_by_plan, retire_plan
-from apps.billing.subscriptions import subscribe, terms_of
-from apps.billing.tax_rates import set_tax_rate, withdraw_tax_rate
-from apps.billing.terms import set_currency, why_currency_stays
+from apps.billing.taxes.rates import set_tax_rate, withdraw_tax_rate
+from apps.billing.terms.accounts import account_of, default_issuer, default_plan, plan_at
+from apps.billing.terms.currency import set_currency, why_currency_stays
+from apps.billing.terms.plans import create_plan, make_default, organisations_by_plan, retire_plan
+from apps.billing.terms.subscriptions import subscribe, terms_of
 from apps.common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from apps.tenants.models import Tenant
 from tests.factories import access_for, make_bay, make_cloud, make_flavor, make_tenant, make_user

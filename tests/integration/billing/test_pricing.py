@@ -10,15 +10,15 @@ from django.db import IntegrityError, transaction
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.accounts import account_of
+from apps.billing.estimates.preview import Effect, preview_price
 from apps.billing.models import Account, Price
 from apps.billing.periods import Period
-from apps.billing.price_book import Tier, price_book
-from apps.billing.price_list import price_list
-from apps.billing.price_preview import Effect, preview_price
-from apps.billing.pricing import set_price, withdraw_price
-from apps.billing.rating import Terms, bill, charges
-from apps.billing.usage import used_by
+from apps.billing.prices.book import Tier, price_book
+from apps.billing.prices.changes import set_price, withdraw_price
+from apps.billing.prices.listing import price_list
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage.measured import used_by
+from apps.billing.usage.rating import Terms, bill, charges
 from apps.common.errors import Conflict, Forbidden, InvalidInput, NotFound
 from apps.hosts.models import Cloud, Flavor
 from tests.factories import make_bay, make_cloud, make_flavor, make_price, make_tenant, make_user

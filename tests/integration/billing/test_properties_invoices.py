@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from apps.billing.drafts import draft_of
-from apps.billing.invoicing import SETTLING, issue_period, run_month
+from apps.billing.invoices.closing import SETTLING, issue_period, run_month
+from apps.billing.invoices.drafts import draft_of
 from apps.billing.models import Account, BilledPeriod, Invoice, InvoiceLine
 from apps.billing.periods import Period
-from apps.billing.rollups import roll_account
-from apps.billing.spend import usage_of
+from apps.billing.usage.rollups import roll_account
+from apps.billing.usage.spend import usage_of
 from tests.integration.billing.lives import DAY, STEADY, STORIES, Story, World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]  # hundreds of stories, on a machine that may be busy

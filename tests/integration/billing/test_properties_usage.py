@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from apps.billing.models import MeteredHost
 from apps.billing.periods import Period
-from apps.billing.price_book import price_book
-from apps.billing.rating import Bill, Terms, bill, charges
-from apps.billing.rollups import roll_account
-from apps.billing.spend import usage_of
-from apps.billing.usage import Used, used_by
+from apps.billing.prices.book import price_book
+from apps.billing.usage.measured import Used, used_by
+from apps.billing.usage.rating import Bill, Terms, bill, charges
+from apps.billing.usage.rollups import roll_account
+from apps.billing.usage.spend import usage_of
 from tests.integration.billing.lives import DAY, SET_BACK, STEADY, STORIES, Key, Story, World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(900)]  # hundreds of stories, on a machine that may be busy

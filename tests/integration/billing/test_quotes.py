@@ -19,9 +19,9 @@ from apps.bays.spec import parse_spec
 from apps.billing.credit import grant_credit
 from apps.billing.models import Account, Budget, Plan, Subscription
 from apps.billing.periods import month_at
-from apps.billing.price_book import price_book
-from apps.billing.rating import Terms, bill, charges
-from apps.billing.usage import used_by
+from apps.billing.prices.book import price_book
+from apps.billing.usage.measured import used_by
+from apps.billing.usage.rating import Terms, bill, charges
 from apps.common.errors import InvalidInput
 from apps.hosts.models import Cloud, Flavor
 from apps.tenants.holds import set_holds

@@ -14,15 +14,15 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from apps.bays.models import Bay
-from apps.billing import rollups, usage
-from apps.billing.accounts import account_of
 from apps.billing.models import Account, DailyUsage, Interval
 from apps.billing.periods import Period, month_of
-from apps.billing.price_book import price_book
-from apps.billing.rollups import forget_rollups, roll_account, roll_due
-from apps.billing.spend import summed_part, usage_of
+from apps.billing.prices.book import price_book
 from apps.billing.tasks import roll_up
-from apps.billing.usage import used_by
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage import measured, rollups
+from apps.billing.usage.measured import used_by
+from apps.billing.usage.rollups import forget_rollups, roll_account, roll_due
+from apps.billing.usage.spend import summed_part, usage_of
 from apps.common.scope import carried
 from apps.hosts.models import Flavor
 from apps.tenants.models import Tenant
@@ -160,7 +160,7 @@ def test_one_broken_account_does_not_stop_the_others(tenant: Tenant) -> None:
         account_of(tenant=each)
         ran(bay_of(each, moment=START), (START, START + HOUR))
     Account.objects.filter(tenant=tenant).update(currency="EUR")
-    real = usage.parameters
+    real = measured.parameters
 
     def broken(**arguments: object) -> dict[str, object]:
         if arguments["tenant_id"] == tenant.id:

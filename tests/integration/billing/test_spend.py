@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from apps.bays.models import Bay
-from apps.billing.accounts import account_of
-from apps.billing.breakdowns import breakdown, parse_group, rated_months
 from apps.billing.models import Account, Plan, Subscription
 from apps.billing.periods import Period, month_of
-from apps.billing.price_book import price_book
-from apps.billing.rollups import roll_account
-from apps.billing.spend import month_so_far, month_to_bill, spend_of, usage_of
+from apps.billing.prices.book import price_book
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage.breakdowns import breakdown, parse_group, rated_months
+from apps.billing.usage.rollups import roll_account
+from apps.billing.usage.spend import month_so_far, month_to_bill, spend_of, usage_of
 from apps.common.clock import now
 from apps.common.errors import Conflict, InvalidInput
 from apps.tenants.models import Tenant

@@ -22,10 +22,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from apps.audit.models import AuditEvent
-from apps.billing.checkout import start_payment, start_topup
 from apps.billing.credit import balance_of
 from apps.billing.models import CreditGrant, Invoice, Payment, StripeEvent
-from apps.billing.stripe_events import GIVEN_UP_AFTER, handle_waiting
+from apps.billing.payments.checkout import start_payment, start_topup
+from apps.billing.payments.stripe_events import GIVEN_UP_AFTER, handle_waiting
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 from tests.doubles.stripe_server import KEY, SECRET, StripeServer, serving, signed
@@ -248,7 +248,7 @@ def test_what_only_a_person_can_decide_is_kept_with_a_sentence(kind: str, accoun
 def test_a_failure_keeps_the_event_and_the_sweep_makes_up_for_it(account: StripeServer, tenant: Tenant) -> None:
     invoice = make_invoice(tenant)
     event = paid(account, invoice)
-    with patch("apps.billing.stripe_events.record_payment", side_effect=RuntimeError("out of order")):
+    with patch("apps.billing.payments.stripe_events.record_payment", side_effect=RuntimeError("out of order")):
         answer = send(event)
     assert (answer.status_code, answer.content.decode()) == (200, "Kept; it will be handled later.\n")
     row = StripeEvent.objects.get()
@@ -281,7 +281,7 @@ def test_an_invoice_of_another_tenant_is_not_paid_by_a_mixed_up_payment(account:
 
 def test_events_are_played_again_by_hand(account: StripeServer, tenant: Tenant) -> None:
     event = paid(account, make_invoice(tenant))
-    with patch("apps.billing.stripe_events.record_payment", side_effect=RuntimeError):
+    with patch("apps.billing.payments.stripe_events.record_payment", side_effect=RuntimeError):
         send(event)
 
     def played(*arguments: str) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from apps.billing.models import Account, Issuer, TaxRate
-from apps.billing.tax import OUTSIDE, REVERSE_CHARGE, Tax, is_vat_id, tax_for
+from apps.billing.taxes.rules import OUTSIDE, REVERSE_CHARGE, Tax, is_vat_id, tax_for
 
 pytestmark = pytest.mark.django_db
 DAY = date(2026, 3, 31)

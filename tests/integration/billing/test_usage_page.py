@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from apps.bays.models import Bay
-from apps.billing.accounts import account_of
 from apps.billing.models import Account, Plan, Subscription
-from apps.billing.rollups import roll_account
+from apps.billing.terms.accounts import account_of
+from apps.billing.usage.rollups import roll_account
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 from apps.tenants.roles import Role

@@ -10,8 +10,8 @@ from django.test.client import ClientHandler
 
 from apps.accounts.models import User
 from apps.bays.models import Bay
-from apps.billing.accounts import default_issuer, default_plan
 from apps.billing.models import Budget, Price, TaxRate
+from apps.billing.terms.accounts import default_issuer, default_plan
 from apps.common.clock import now
 from apps.dashboard.models import Announcement
 from apps.hosts.models import Flavor

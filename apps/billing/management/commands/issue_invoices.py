@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.billing.invoicing import run_month
+from apps.billing.invoices.closing import run_month
 from apps.common.clock import now
 from apps.tenants.models import Tenant
 

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.billing.models import StripeEvent
-from apps.billing.stripe_events import handle, handle_waiting
+from apps.billing.payments.stripe_events import handle, handle_waiting
 from apps.common.clock import now
 
 
