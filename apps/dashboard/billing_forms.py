@@ -1,5 +1,6 @@
 """Forms of the operators' pages of billing: they read text into values; the rules are those of `apps.billing`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -10,9 +11,11 @@ from django.utils.translation import gettext_lazy
 
 from apps.billing.countries import COUNTRIES
 from apps.billing.currencies import KNOWN
-from apps.billing.models import CreditGrant, Invoice, Issuer, Plan
+from apps.billing.models import CreditGrant, Invoice, Issuer, Payment, Plan
+from apps.billing.payments.attention import LONGEST_NOTE
 from apps.billing.payments.providers.base import PROVIDERS
 from apps.billing.prices.book import Tier
+from apps.common.money import in_words
 from apps.common.pages import DomainForm
 from apps.hosts.models import Cloud, Flavor
 
@@ -193,6 +196,27 @@ class PaymentForm(DomainForm):
         label=gettext_lazy("Received on"), widget=_Day(), error_messages={"required": gettext_lazy("Say on which day.")}
     )
     provider = forms.ChoiceField(label=gettext_lazy("By"), choices=[(name, name.capitalize()) for name in PROVIDERS])
+
+
+class RefundForm(DomainForm):
+    """Money that went back: the total so far, of one payment."""
+
+    payment = forms.ChoiceField(label=gettext_lazy("Payment"))
+    amount = _number(gettext_lazy("Gone back altogether"))
+    received_at = forms.DateField(
+        label=gettext_lazy("Went back on"), widget=_Day(), error_messages={"required": gettext_lazy("Say on which day.")}
+    )
+
+    def __init__(self, *args: Any, payments: Sequence[Payment], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [(str(each.id), f"{each.reference}: {in_words(amount=each.amount, currency=each.currency)}") for each in payments]
+        self.fields["payment"].choices = choices  # type: ignore[attr-defined] # a ChoiceField has them
+
+
+class SettledForm(DomainForm):
+    """What was done about an event."""
+
+    note = _text(gettext_lazy("What was done about it"), LONGEST_NOTE)
 
 
 class CreditNoteForm(DomainForm):

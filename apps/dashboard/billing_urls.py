@@ -8,6 +8,7 @@ from apps.dashboard import (
     operator_billing_invoices,
     operator_billing_issuers,
     operator_billing_months,
+    operator_billing_payments,
     operator_billing_plans,
     operator_billing_prices,
 )
@@ -17,6 +18,7 @@ PRICES = f"{BILLING}prices/"
 PLAN = f"{BILLING}plans/<uuid:plan_id>/"
 ISSUER = f"{BILLING}issuers/<uuid:issuer_id>/"
 ACCOUNT = f"{BILLING}accounts/<uuid:tenant_id>/"
+PAYMENTS = f"{BILLING}payments/"
 INVOICE = f"{BILLING}invoices/<uuid:invoice_id>/"
 
 urlpatterns = [
@@ -40,7 +42,11 @@ urlpatterns = [
     *both(INVOICE, operator_billing_invoices.invoice, "operator-invoice"),
     path(f"{INVOICE}pdf", operator_billing_invoices.invoice_pdf, name="operator-invoice-pdf"),
     path(f"{INVOICE}payment", operator_billing_invoices.invoice_payment, name="operator-invoice-payment"),
+    path(f"{INVOICE}refund", operator_billing_invoices.invoice_refund, name="operator-invoice-refund"),
     path(f"{INVOICE}credit-note", operator_billing_invoices.invoice_credit_note, name="operator-invoice-credit-note"),
+    *both(PAYMENTS, operator_billing_payments.payments, "operator-payments"),
+    path(f"{PAYMENTS}<str:event_id>/again", operator_billing_payments.event_again, name="operator-event-again"),
+    path(f"{PAYMENTS}<str:event_id>/settle", operator_billing_payments.event_settle, name="operator-event-settle"),
     *both(f"{BILLING}months/", operator_billing_months.months, "operator-months"),
     path(f"{BILLING}months/run", operator_billing_months.months_run, name="operator-months-run"),
 ]

@@ -1,4 +1,4 @@
-"""Operators' page of one invoice: what is owed on it, noting a payment, and taking back what should not have been charged."""
+"""Operators' page of one invoice: what is owed on it, noting what came and went back, taking back what was wrong."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,8 +12,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.billing.invoices.credit_notes import issue_credit_note, left_of
 from apps.billing.invoices.looks import invoice_row
-from apps.billing.models import Invoice
-from apps.billing.payments.services import record_payment
+from apps.billing.models import Invoice, Payment
+from apps.billing.payments.services import record_payment, record_refund
 from apps.billing.periods import local_day, midnight
 from apps.billing.receivables.owed import owed
 from apps.billing.terms.accounts import account_of
@@ -21,7 +21,7 @@ from apps.common.clock import now
 from apps.common.errors import NotFound
 from apps.common.money import rounded
 from apps.common.pages import refusals_at
-from apps.dashboard.billing_forms import CreditNoteForm, PaymentForm
+from apps.dashboard.billing_forms import CreditNoteForm, PaymentForm, RefundForm
 from apps.dashboard.gate import operator_of, operator_page
 
 
@@ -65,6 +65,24 @@ def invoice_payment(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
 
 @require_POST
 @operator_page
+def invoice_refund(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
+    """Note that money that came for it went back."""
+    row = _get(invoice_id)
+    payments = _received(row)
+    form = RefundForm(request.POST, payments=payments, auto_id="id_refund_%s")
+    if form.is_valid():
+        typed = form.cleaned_data
+        payment = next(each for each in payments if str(each.id) == typed["payment"])
+        day = midnight(day=typed["received_at"], zone=account_of(tenant=row.tenant).time_zone)
+        with refusals_at(form):
+            noted = record_refund(by=operator_of(request).actor, payment=payment, total=typed["amount"], at=day)
+            messages.success(request, _("What went back is noted.") if noted else _("That much had been noted before; nothing changed."))
+            return redirect("dashboard:operator-invoice", invoice_id=row.id)
+    return _page(request, row, refund_form=form)
+
+
+@require_POST
+@operator_page
 def invoice_credit_note(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
     """Take it back, or a part of it."""
     row = _get(invoice_id)
@@ -84,13 +102,19 @@ def _get(invoice_id: UUID) -> Invoice:
     return found
 
 
+def _received(row: Invoice) -> list[Payment]:
+    return list(row.payments.filter(amount__gt=0).order_by("-received_at", "-id"))
+
+
 def _page(request: HttpRequest, row: Invoice, **forms: Any) -> HttpResponse:
     debt, left = owed(invoice=row), left_of(invoice=row)
     zone = account_of(tenant=row.tenant).time_zone
     amount = rounded(amount=max(debt, Decimal(0)), currency=row.currency)
-    first = {"amount": f"{amount:f}", "received_at": local_day(at=now(), zone=zone), "provider": "manual"}
+    today = local_day(at=now(), zone=zone)
+    first = {"amount": f"{amount:f}", "received_at": today, "provider": "manual"}
     shown: dict[str, Any] = {
         "payment_form": PaymentForm(initial=first, auto_id="id_payment_%s"),
+        "refund_form": RefundForm(initial={"received_at": today}, payments=_received(row), auto_id="id_refund_%s"),
         "note_form": CreditNoteForm(invoice=row, auto_id="id_note_%s"),
         **forms,
     }

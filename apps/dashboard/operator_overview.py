@@ -6,6 +6,7 @@ from django.views.decorators.http import require_safe
 
 from apps.accounts.models import User
 from apps.bays.models import ALIVE, Bay, Condition
+from apps.billing.payments.attention import waiting_events
 from apps.dashboard.announcements import current_announcements
 from apps.dashboard.capacity import all_clouds, bars_of, look_of_cloud
 from apps.dashboard.gate import operator_page
@@ -24,6 +25,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     context = {
         "clouds": [{"cloud": cloud, "look": look_of_cloud(cloud=cloud)} for cloud in all_clouds()],
         "requests": open_quota_requests().count(),
+        "payments": waiting_events().count(),
         "tenants": Tenant.objects.filter(deleted_at=None).count(),
         "users": User.objects.filter(is_service=False).count(),
         "disabled": User.objects.filter(is_service=False, is_active=False).count(),

@@ -23,8 +23,8 @@ SOURCES = ("bays", "billing", "tenants", "credentials", "hosts", "common", "audi
 HOLDS = {BUDGETS, CREDIT, OVERDUE}
 """Families of holds: what they refuse has their name as its code."""
 AT_THE_DESK = {
-    "currency_in_use", "not_payable", "nothing_to_credit", "payment_reference_reused", "plan_currency", "plan_exists", "plan_is_default",
-    "plan_retired", "plan_too_late", "plan_unchanged",
+    "currency_in_use", "event_settled", "not_payable", "nothing_to_credit", "payment_reference_reused", "plan_currency", "plan_exists",
+    "plan_is_default", "plan_retired", "plan_too_late", "plan_unchanged",
 }  # fmt: skip
 """What only operators are told, on pages of the console."""
 NOT_PROBLEMS = {"leftovers", "no_network_left", "no_port_left", "cancelled", "main", "payg", "signature_invalid"} | AT_THE_DESK

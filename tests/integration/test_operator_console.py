@@ -97,7 +97,7 @@ def console_addresses(tenant: Tenant) -> list[str]:
         "announcement_id": Announcement.objects.create(text="x", starts_at=now(), created_by="x", created_at=now()).id,
         "request_id": QuotaRequest.objects.create(tenant=tenant, wanted={"max_bays": 99}, requested_by="x", created_at=now()).id,
         "name": "local", "price_id": Price.objects.first().id, "plan_id": default_plan().id,  # type: ignore[union-attr]
-        "issuer_id": default_issuer().id, "invoice_id": make_invoice(tenant, pdf=b"%PDF").id, "rate_id": 1,
+        "issuer_id": default_issuer().id, "invoice_id": make_invoice(tenant, pdf=b"%PDF").id, "rate_id": 1, "event_id": "evt_1",
     }  # fmt: skip
     found = []
     for each in urlpatterns:

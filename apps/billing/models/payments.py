@@ -32,7 +32,10 @@ class Payment(Identified):
 
 
 class StripeEvent(models.Model):
-    """An event Stripe has sent, under its own id: acted upon once, however often it comes, and played again where that failed."""
+    """An event Stripe has sent, under its own id: acted upon once, however often it comes, and played again where that failed.
+
+    One with a `problem` waits until somebody has dealt with it (`settled_at`); nothing is done about it by itself from then on.
+    """
 
     id = models.CharField(primary_key=True, max_length=255)
     kind = models.CharField(max_length=80)
@@ -40,6 +43,9 @@ class StripeEvent(models.Model):
     received_at = models.DateTimeField()
     handled_at = models.DateTimeField(null=True)
     problem = models.TextField(blank=True)
+    settled_at = models.DateTimeField(null=True)
+    settled_by = models.CharField(max_length=254, blank=True)
+    settled_note = models.CharField(max_length=500, blank=True)
 
     def __str__(self) -> str:
         return f"{self.id} {self.kind}"

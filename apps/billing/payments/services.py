@@ -73,13 +73,16 @@ def record_refund(*, by: Actor, payment: Payment, total: Decimal, at: datetime) 
     """Note that of a payment `total` went back by now, altogether, as a negative payment; None where that much was noted before.
 
     It is the total that counts, not the single step: so it does not matter how often, or in which order, the steps become known. What
-    went back is owed again, unless a credit note says otherwise. Raises InvalidInput for a total that is no part of the payment.
+    went back is owed again, unless a credit note says otherwise. Raises InvalidInput for a total that is no part of the payment, and for a
+    time that is still to come.
     """
     require_operator(by=by)
     if not 0 < total <= payment.amount or total != rounded(amount=total, currency=payment.currency):
         raise InvalidInput.field("amount", f"What goes back of a payment is more than 0 and at most {payment.amount} {payment.currency}.")
+    if at > now():
+        raise InvalidInput.field("received_at", "What goes back is noted when it has gone, not before.")
     invoice = _locked(payment.invoice)
-    before = -_refunds_of(payment)
+    before = refunded(payment=payment)
     if total <= before:
         return None
     amount = before - total
@@ -98,9 +101,10 @@ REFUND = ":refunded:"
 """Stands between the reference of a payment and the total that went back, in the reference of a refund."""
 
 
-def _refunds_of(payment: Payment) -> Decimal:
+def refunded(*, payment: Payment) -> Decimal:
+    """Return what of a payment went back by now, altogether, in units of its currency."""
     rows = payment.invoice.payments.filter(provider=payment.provider, reference__startswith=f"{payment.reference}{REFUND}")
-    return Decimal(rows.aggregate(total=Sum("amount"))["total"] or 0)
+    return -Decimal(rows.aggregate(total=Sum("amount"))["total"] or 0)
 
 
 def _locked(invoice: Invoice) -> Invoice:

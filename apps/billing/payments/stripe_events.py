@@ -77,7 +77,7 @@ def handle(*, event_id: str, again: bool = False) -> StripeEvent:
 
 def handle_waiting(*, at: datetime, however_old: bool = False) -> list[StripeEvent]:
     """Act on the events that were kept and not handled, the oldest first, and return them as they are then."""
-    waiting = StripeEvent.objects.filter(handled_at=None)
+    waiting = StripeEvent.objects.filter(handled_at=None, settled_at=None)
     if not however_old:
         waiting = waiting.filter(received_at__lte=at - SETTLED_AFTER, received_at__gte=at - GIVEN_UP_AFTER)
     return [handle(event_id=event_id) for event_id in waiting.order_by("received_at", "id").values_list("id", flat=True)]
@@ -86,7 +86,7 @@ def handle_waiting(*, at: datetime, however_old: bool = False) -> list[StripeEve
 @transaction.atomic
 def _handled(*, event_id: str, again: bool) -> StripeEvent:
     row = StripeEvent.objects.select_for_update().get(id=event_id)
-    if row.handled_at is None or again:
+    if again or (row.handled_at is None and row.settled_at is None):
         row.problem, row.handled_at = _act(row), now()
         row.save(update_fields=["problem", "handled_at"])
     return row

@@ -23,6 +23,7 @@ from apps.billing.models import (
     Payment,
     Plan,
     Price,
+    StripeEvent,
     Subscription,
     TaxRate,
 )
@@ -97,6 +98,7 @@ def addresses(tenant: Tenant, invoice: Invoice, boss: User) -> list[str]:
         "<uuid:tenant_id>": tenant.id, "<uuid:invoice_id>": invoice.id, "<uuid:flavor_id>": flavor.id, "<int:price_id>": later.id,
         "<uuid:plan_id>": create_plan(by=boss.actor, code="beta", title="Beta", kind="payg").id,
         "<uuid:issuer_id>": Issuer.objects.create(code="acme", legal_name="Acme").id,
+        "<str:event_id>": StripeEvent.objects.create(id="evt_1", kind="refund.failed", payload={}, received_at=now(), problem="See it.").id,
         "<int:rate_id>": TaxRate.objects.create(country="DE", percent=19, starts_on=date(2100, 1, 1)).id,
     }  # fmt: skip
     found = []

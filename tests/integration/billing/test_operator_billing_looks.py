@@ -13,7 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 from apps.accounts.models import User
 from apps.billing.credit import grant_credit
 from apps.billing.invoices.credit_notes import issue_credit_note
-from apps.billing.models import Account, InvoiceLine, Price, TaxRate
+from apps.billing.models import Account, InvoiceLine, Price, StripeEvent, TaxRate
 from apps.billing.payments.services import record_payment
 from apps.billing.prices.book import Tier
 from apps.billing.prices.changes import set_price
@@ -57,13 +57,31 @@ def furnish(boss: User) -> dict[str, str]:
         TaxRate.objects.create(country="DE", percent=Decimal(percent), starts_on=start)
     grant_credit(by=boss.actor, tenant=crew, kind="promotional", amount=Decimal(100), currency="USD", reason="Welcome aboard")
     invoice = owing(crew, boss)
+    ask_for_somebody(crew)
     stuck = account_of(tenant=make_tenant("stuck"))
     Account.objects.filter(tenant=stuck.tenant).update(billed_until=datetime(2026, 3, 1, tzinfo=UTC), time_zone="Mars/Olympus")
     return {
         "prices": f"{BASE}/prices/", "history": f"{BASE}/prices/{small.id}/", "plans": f"{BASE}/plans/", "issuers": f"{BASE}/issuers/",
         "issuer": f"{BASE}/issuers/{default_issuer().id}/", "accounts": f"{BASE}/accounts/", "account": f"{BASE}/accounts/{crew.id}/",
-        "invoice": f"{BASE}/invoices/{invoice}/", "months": f"{BASE}/months/",
+        "invoice": f"{BASE}/invoices/{invoice}/", "payments": f"{BASE}/payments/", "months": f"{BASE}/months/",
     }  # fmt: skip
+
+
+def ask_for_somebody(tenant: Tenant) -> None:
+    """Leave two events of Stripe that wait: one for a decision, one that could not be acted upon."""
+    for name, kind, handled, problem in (
+        ("evt_1TfA2bKq", "charge.dispute.created", now(), "See dispute dp_1TfA2bKq at Stripe, and note by hand what came of it."),
+        ("evt_1TfB9cLr", "charge.refunded", None, "What was refunded is not known here yet; the event of its payment is still to come."),
+    ):
+        subject = {"object": kind.split(".")[-2], "id": f"{name[4:]}", "metadata": {"tenant": str(tenant.id)}}
+        StripeEvent.objects.create(
+            id=name,
+            kind=kind,
+            payload={"data": {"object": subject}},
+            received_at=now() - timedelta(hours=3),
+            handled_at=handled,
+            problem=problem,
+        )
 
 
 def owing(tenant: Tenant, boss: User) -> str:

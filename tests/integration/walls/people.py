@@ -10,7 +10,7 @@ from django.test.client import ClientHandler
 
 from apps.accounts.models import User
 from apps.bays.models import Bay
-from apps.billing.models import Budget, Price, TaxRate
+from apps.billing.models import Budget, Price, StripeEvent, TaxRate
 from apps.billing.terms.accounts import default_issuer, default_plan
 from apps.common.clock import now
 from apps.dashboard.models import Announcement
@@ -75,6 +75,8 @@ def build() -> World:
     shared |= {"provider_id": "oidc", "secret": "nothing", "flavor_id": str(Flavor.objects.get().id)}
     rate = TaxRate.objects.create(country="NL", percent=21, starts_on=now().date())
     shared |= {"price_id": str(Price.objects.get().id), "rate_id": str(rate.id)}
+    event = StripeEvent.objects.create(id="evt_1", kind="refund.failed", payload={}, received_at=now(), problem="See it at Stripe.")
+    shared |= {"event_id": event.id}
     shared |= {"plan_id": str(default_plan().id), "issuer_id": str(default_issuer().id)}
     announcement = Announcement.objects.create(text="Soon", starts_at=now(), created_by="x", created_at=now())
     shared |= {"announcement_id": str(announcement.id)}
