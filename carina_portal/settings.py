@@ -132,6 +132,7 @@ CELERY_BEAT_SCHEDULE = {
     "sum the usage of days that are over": {"task": "billing.roll_up", "schedule": 60.0, "options": {"expires": 60}},
     "remind of invoices that are overdue": {"task": "billing.dun", "schedule": 3600.0, "options": {"expires": 600}},
     "send reminders that were not sent": {"task": "billing.mail_reminders", "schedule": 600.0, "options": {"expires": 300}},
+    "tell of credit that ends soon": {"task": "billing.warn_of_credit", "schedule": 3600.0, "options": {"expires": 600}},
     "handle events of Stripe that could not be": {"task": "billing.handle_stripe_events", "schedule": 300.0, "options": {"expires": 120}},
     "close months and write their invoices": {"task": "billing.run_month", "schedule": 3600.0, "options": {"expires": 3000}},
     "watch budgets and prepaid credit": {"task": "billing.watch_budgets", "schedule": 30.0, "options": {"expires": 30}},

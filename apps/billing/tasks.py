@@ -6,6 +6,7 @@ from uuid import UUID
 from celery import shared_task
 
 from apps.billing.budgets import watching
+from apps.billing.credit import expiry
 from apps.billing.invoices import closing, mailing
 from apps.billing.payments import stripe_events
 from apps.billing.receivables import dunning
@@ -57,6 +58,12 @@ def dun(**_: Any) -> None:
 def mail_reminders(**_: Any) -> None:
     """Send mails of dunning that could not be sent before."""
     dunning.mail_reminders()
+
+
+@shared_task(name="billing.warn_of_credit")
+def warn_of_credit(**_: Any) -> None:
+    """Tell organisations of credit that ends soon."""
+    expiry.warn_of_expiring(at=now())
 
 
 @shared_task(name="billing.handle_stripe_events")

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from apps.billing.credit import balance_of, grant_credit
+from apps.billing.credit.grants import balance_of, grant_credit
 from apps.billing.invoices.looks import invoice_row
 from apps.billing.models import Invoice, Plan
 from apps.billing.periods import midnight

@@ -13,11 +13,9 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
-from django.template.loader import render_to_string
 from django.urls import reverse
 
 from apps.accounts.addresses import is_service_address
@@ -27,6 +25,7 @@ from apps.audit.services import record
 from apps.common.api.problems import Unavailable
 from apps.common.clock import now
 from apps.common.errors import CarinaError, Conflict, InvalidInput, NotFound
+from apps.common.mails import send_to_each
 from apps.common.scope import as_system
 from apps.tenants.context import Access
 from apps.tenants.members import check_role
@@ -179,10 +178,8 @@ def _send(*, access: Access, row: Invitation, secret: str) -> None:
     """Send the mail; one that cannot be sent undoes the transaction, so that nobody waits for it."""
     link = settings.BASE_URL + reverse("tenants:invitation_link", args=[secret])
     context = {"tenant": access.tenant, "by": access.user, "role": row.get_role_display(), "link": link, "days": _days(row.expires_at)}
-    subject = " ".join(render_to_string("tenants/email/invitation_subject.txt", context).split())
-    body = render_to_string("tenants/email/invitation_message.txt", context)
     try:
-        EmailMessage(subject=subject, body=body, to=[row.email]).send()
+        send_to_each(recipients=[row.email], template="tenants/email/invitation", context=context)
     except OSError as error:  # smtplib's errors are OSErrors too
         log.warning("invitation_not_sent", invitation=str(row.id), error=type(error).__name__)
         raise Unavailable("The mail could not be sent, so nothing was changed; try again in a minute.") from error

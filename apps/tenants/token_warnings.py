@@ -6,12 +6,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
-from django.template.loader import render_to_string
 from django.urls import reverse
 
 from apps.common.clock import now
+from apps.common.mails import send_to_each
 from apps.tenants.models import ApiToken, Membership, Tenant
 from apps.tenants.roles import Role
 from apps.tenants.tokens import usable_tokens
@@ -56,10 +55,7 @@ def _recipients(row: ApiToken) -> Sequence[str]:
 
 def _send(*, row: ApiToken, recipients: Sequence[str]) -> None:
     context = {"token": row, "account": row.user.service_account if row.user.is_service else None, "page": _page(row, row.tenant)}
-    subject = render_to_string("tenants/email/token_expiring_subject.txt", context).strip()
-    body = render_to_string("tenants/email/token_expiring_message.txt", context)
-    for recipient in recipients:  # one mail each: addresses of members are not for everybody's eyes
-        EmailMessage(subject=subject, body=body, to=[recipient]).send()
+    send_to_each(recipients=recipients, template="tenants/email/token_expiring", context=context)
 
 
 def _page(row: ApiToken, tenant: Tenant) -> str:

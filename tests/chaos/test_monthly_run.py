@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.models import Account, BilledPeriod, CreditUse, Interval, Invoice, InvoiceLine, InvoiceSeries, MeteredHost
 from apps.billing.periods import Period, period_from
 from apps.common.clock import now

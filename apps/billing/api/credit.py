@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.bays.api.base import TenantView
-from apps.billing.credit import GrantLeft, balance_after_spend, balance_of, grants_of
+from apps.billing.credit.grants import GrantLeft, balance_after_spend, balance_of, grants_of
 from apps.billing.terms.accounts import account_of
 from apps.common.clock import now
 from apps.tenants.roles import Permission

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from apps.audit.services import Actor, record
 from apps.billing.budgets.actions import ACTIONS, load_action
 from apps.billing.budgets.actions.base import Standing
-from apps.billing.credit import balance_after_spend
+from apps.billing.credit.grants import balance_after_spend
 from apps.billing.models import Account, Budget, BudgetCrossing, Plan, Subscription
 from apps.billing.periods import Period
 from apps.billing.terms.accounts import account_of, default_plan, plan_at

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
-from apps.billing.credit import balance_after_spend
+from apps.billing.credit.grants import balance_after_spend
 from apps.billing.models import Account, Budget, CreditGrant
 from apps.billing.usage.spend import month_to_bill, spend_of
 from apps.common.money import in_words

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import structlog
 
-from apps.billing.credit import planned_uses
+from apps.billing.credit.grants import planned_uses
 from apps.billing.invoices.books import Books, may_have_credit
 from apps.billing.invoices.late import late_lines
 from apps.billing.invoices.lines import LONGEST_TEXT, DraftLine, Kind, usage_lines

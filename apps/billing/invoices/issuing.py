@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor, event_of, record_all
-from apps.billing.credit import grant_credit, note_uses
+from apps.billing.credit.grants import grant_credit, note_uses
 from apps.billing.invoices.books import Books
 from apps.billing.invoices.drafts import Draft
 from apps.billing.invoices.numbers import next_numbers

@@ -8,18 +8,18 @@ import time
 from uuid import UUID
 
 import structlog
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
-from django.template.loader import render_to_string
 
 from apps.billing.invoices.documents import InvoiceDocument, document_of, in_favour
 from apps.billing.invoices.issued import pdf_of
 from apps.billing.models import Invoice
 from apps.billing.receivables.overdue import invoice_page
-from apps.billing.receivables.recipients import recipients_of
 from apps.billing.terms.accounts import account_of
+from apps.billing.terms.recipients import recipients_of
 from apps.common.clock import now
+from apps.common.mails import send_to_each
 from apps.common.money import in_words
 
 log = structlog.get_logger(__name__)
@@ -82,20 +82,15 @@ def _safely(invoice_id: UUID, connection: BaseEmailBackend) -> bool:
 
 def _send(invoice: Invoice, *, pdf: bytes, connection: BaseEmailBackend) -> None:
     """Send each recipient a mail of their own; raises the last error if none of them could be sent, and with nobody to send it to."""
-    context = _context(invoice, document_of(invoice=invoice))
-    subject = " ".join(render_to_string("billing/email/invoice_subject.txt", context).split())
-    body = render_to_string("billing/email/invoice_message.txt", context)
-    sent, failure = 0, OSError("nobody to send it to")
-    for recipient in recipients_of(account_of(tenant=invoice.tenant)):
-        mail = EmailMessage(subject=subject, body=body, to=[recipient], connection=connection)
-        mail.attach(f"{invoice.number}.pdf", pdf, PDF)
-        try:
-            sent += mail.send()
-        except OSError as error:
-            failure = error
-            log.warning("invoice_not_sent_to_one", invoice=invoice.number, error=type(error).__name__)
+    sent = send_to_each(
+        recipients=recipients_of(account_of(tenant=invoice.tenant)),
+        template="billing/email/invoice",
+        context=_context(invoice, document_of(invoice=invoice)),
+        attachments=[(f"{invoice.number}.pdf", pdf, PDF)],
+        connection=connection,
+    )
     if not sent:
-        raise failure
+        raise OSError("nobody to send it to")
 
 
 def _context(invoice: Invoice, document: InvoiceDocument) -> dict[str, object]:

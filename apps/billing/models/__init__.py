@@ -2,7 +2,7 @@
 
 from apps.billing.models.accounts import Account, Plan, Subscription
 from apps.billing.models.budgets import Budget, BudgetCrossing
-from apps.billing.models.credit import CreditGrant, CreditUse
+from apps.billing.models.credit import CreditGrant, CreditNotice, CreditUse
 from apps.billing.models.invoices import BilledPeriod, Invoice, InvoiceLine, InvoiceSeries, Issuer, TaxRate
 from apps.billing.models.payments import Payment, Reminder, StripeEvent
 from apps.billing.models.prices import Price
@@ -14,6 +14,7 @@ __all__ = [
     "Budget",
     "BudgetCrossing",
     "CreditGrant",
+    "CreditNotice",
     "CreditUse",
     "DailyUsage",
     "Interval",

@@ -40,6 +40,18 @@ class CreditGrant(Identified):
         return f"{self.amount} {self.currency} {self.kind}"
 
 
+class CreditNotice(models.Model):
+    """That somebody was told that a grant ends, with what was left of it by then: once for each grant."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="credit_notices")
+    grant = models.OneToOneField(CreditGrant, on_delete=models.PROTECT, related_name="notice")
+    left = models.DecimalField(max_digits=14, decimal_places=3)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.left} of {self.grant_id}"
+
+
 class CreditUse(models.Model):
     """What of a grant an invoice used."""
 

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from apps.billing.credit import balance_after_spend, balance_of, grants_of
+from apps.billing.credit.grants import balance_after_spend, balance_of, grants_of
 from apps.billing.models import Plan
 from apps.billing.pages.credit_forms import TopUpForm
 from apps.billing.pages.pay import onward

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods
 from apps.billing.countries import COUNTRIES
 from apps.billing.invoices.details import FIELDS, LONGEST_ADDRESS, LONGEST_EMAIL, LONGEST_NAME, change_details, details_of
 from apps.billing.models import Account
-from apps.billing.receivables.recipients import recipients_of
 from apps.billing.terms.accounts import plan_at
+from apps.billing.terms.recipients import recipients_of
 from apps.common.clock import now
 from apps.common.pages import DomainForm, refusals_at
 from apps.tenants.context import Access

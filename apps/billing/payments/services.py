@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
 from apps.audit.services import Actor, record
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.models import CreditGrant, Invoice, Payment
 from apps.billing.operators import require_operator
 from apps.billing.payments.providers.base import PROVIDERS

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.audit.services import Actor, record
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.models import CreditGrant, Invoice, Payment, StripeEvent
 from apps.billing.payments.providers.stripe_amounts import from_minor
 from apps.billing.payments.services import record_payment, record_refund

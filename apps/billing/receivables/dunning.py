@@ -9,18 +9,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.template.loader import render_to_string
 
 from apps.audit.services import Actor, record
 from apps.billing.models import Account, Invoice, Reminder
 from apps.billing.receivables.overdue import FAMILY, RESTRICTION, invoice_page, refresh_hold, step_reached, steps, unpaid_invoices
 from apps.billing.receivables.owed import owed
-from apps.billing.receivables.recipients import recipients_of
 from apps.billing.terms.accounts import account_of
+from apps.billing.terms.recipients import recipients_of
 from apps.common.clock import now
+from apps.common.mails import send_to_each
 from apps.common.money import in_words
 from apps.tenants.models import Hold, Tenant
 
@@ -124,20 +123,9 @@ def _mail(*, reminder_id: int) -> bool:
 
 def _send(reminder: Reminder) -> None:
     """Send each recipient a mail of their own; raises the last error if none of them could be sent, and with nobody to send it to."""
-    invoice, context = reminder.invoice, _context(reminder)
-    subject = " ".join(render_to_string("billing/email/reminder_subject.txt", context).split())
-    body = render_to_string("billing/email/reminder_message.txt", context)
     recipients = recipients_of(account_of(tenant=reminder.tenant))
-    sent, failure = 0, OSError("nobody to send it to")
-    connection = get_connection()
-    for recipient in recipients:
-        try:
-            sent += EmailMessage(subject=subject, body=body, to=[recipient], connection=connection).send()
-        except OSError as error:
-            failure = error
-            log.warning("reminder_not_sent_to_one", invoice=invoice.number, error=type(error).__name__)
-    if not sent:
-        raise failure
+    if not send_to_each(recipients=recipients, template="billing/email/reminder", context=_context(reminder)):
+        raise OSError("nobody to send it to")
 
 
 def _context(reminder: Reminder) -> dict[str, object]:

@@ -10,6 +10,7 @@ from apps.billing.models import (
     Budget,
     BudgetCrossing,
     CreditGrant,
+    CreditNotice,
     CreditUse,
     DailyUsage,
     Invoice,
@@ -54,4 +55,5 @@ def one_of_each(*, bay: Bay) -> None:
         tenant=tenant, kind=CreditGrant.Kind.PROMOTIONAL, amount=ONE, currency="USD", reason="welcome", granted_at=moment,
         expires_at=moment + timedelta(days=90), created_by="tests",
     )  # fmt: skip
+    CreditNotice.objects.create(tenant=tenant, grant=grant, left=ONE, at=moment)
     CreditUse.objects.create(tenant=tenant, grant=grant, invoice=invoice, amount=ONE, at=moment)

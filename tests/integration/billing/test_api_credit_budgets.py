@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apps.audit.services import Actor
-from apps.billing.credit import grant_credit, note_uses, planned_uses
+from apps.billing.credit.grants import grant_credit, note_uses, planned_uses
 from apps.billing.models import Budget, Invoice
 from apps.billing.terms.accounts import default_issuer
 from apps.tenants.models import Tenant

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from apps.audit.services import Actor
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.invoices.issued import pdf_of
 from apps.billing.models import Account, CreditGrant
 from apps.tenants.models import Tenant

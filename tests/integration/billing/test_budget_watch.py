@@ -21,7 +21,7 @@ from apps.billing.budgets import actions, watching
 from apps.billing.budgets.actions.base import BudgetAction, Standing
 from apps.billing.budgets.services import change_budget, create_budget, delete_budget
 from apps.billing.budgets.watching import EVERY, look_at, watch, watched_tenants
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.models import Account, BudgetCrossing, Plan, Subscription
 from apps.billing.terms.accounts import account_of
 from apps.billing.usage.spend import spend_of
@@ -258,7 +258,7 @@ class TestPrepaid:
     def test_adding_credit_has_it_looked_at_without_waiting_for_the_next_round(
         self, tenant: Tenant, django_capture_on_commit_callbacks: object
     ) -> None:
-        with patch("apps.billing.credit.send") as send, django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
+        with patch("apps.billing.credit.grants.send") as send, django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
             self.grant(tenant, 20)
         send.assert_called_once_with(task="billing.watch_one", tenant_id=str(tenant.id))
 

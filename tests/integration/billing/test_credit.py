@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.credit import balance_after_spend, balance_of, grant_credit, grants_of, note_uses, planned_uses
+from apps.billing.credit.grants import balance_after_spend, balance_of, grant_credit, grants_of, note_uses, planned_uses
 from apps.billing.estimates.remaining import remaining_of
 from apps.billing.models import Account, CreditGrant, CreditUse, Invoice, TaxRate
 from apps.billing.terms.accounts import account_of, default_issuer

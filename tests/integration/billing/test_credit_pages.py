@@ -14,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from apps.audit.services import Actor
 from apps.billing.budgets.services import Rule, create_budget
 from apps.billing.budgets.watching import watch
-from apps.billing.credit import grant_credit, note_uses, planned_uses
+from apps.billing.credit.grants import grant_credit, note_uses, planned_uses
 from apps.billing.models import Account, Budget, Invoice
 from apps.billing.periods import month_at
 from apps.billing.terms.accounts import default_issuer

@@ -24,8 +24,8 @@ from apps.billing.models import Account, Invoice, Payment, Reminder
 from apps.billing.payments.services import record_payment, record_refund
 from apps.billing.receivables.dunning import mail_reminders, run_dunning
 from apps.billing.receivables.overdue import refresh_hold
-from apps.billing.receivables.recipients import recipients_of
 from apps.billing.terms.accounts import account_of
+from apps.billing.terms.recipients import recipients_of
 from apps.common.clock import now
 from apps.common.errors import Conflict
 from apps.common.scope import as_system

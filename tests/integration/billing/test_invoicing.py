@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.invoices.closing import issue_period, run_month
 from apps.billing.invoices.drafts import Draft, draft_of
 from apps.billing.models import Account, BilledPeriod, CreditUse, Invoice, InvoiceSeries, Issuer, Plan, Subscription, TaxRate

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from apps.accounts.models import User
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.invoices.credit_notes import issue_credit_note
 from apps.billing.models import Account, InvoiceLine, Price, StripeEvent, TaxRate
 from apps.billing.payments.services import record_payment

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.audit.services import Actor
-from apps.billing.credit import balance_of
+from apps.billing.credit.grants import balance_of
 from apps.billing.models import CreditGrant, Invoice, Payment
 from apps.billing.payments.checkout import start_topup, ways_to_pay
 from apps.billing.payments.services import open_invoices, record_payment, record_refund

@@ -16,7 +16,7 @@ from apps.bays.pricing import prices_for
 from apps.bays.selectors import get_bay
 from apps.bays.services import create_bay, resize_bay
 from apps.bays.spec import parse_spec
-from apps.billing.credit import grant_credit
+from apps.billing.credit.grants import grant_credit
 from apps.billing.models import Account, Budget, Plan, Subscription
 from apps.billing.periods import month_at
 from apps.billing.prices.book import price_book

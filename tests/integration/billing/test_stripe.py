@@ -22,7 +22,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from apps.audit.models import AuditEvent
-from apps.billing.credit import balance_of
+from apps.billing.credit.grants import balance_of
 from apps.billing.models import CreditGrant, Invoice, Payment, StripeEvent
 from apps.billing.payments.checkout import start_payment, start_topup
 from apps.billing.payments.stripe_events import GIVEN_UP_AFTER, handle_waiting

@@ -1,14 +1,13 @@
 """Mail to everybody who looks after what the organisation spends."""
 
 from django.conf import settings
-from django.core.mail import EmailMessage
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from apps.billing.budgets.actions.base import BudgetAction, Standing
 from apps.billing.periods import local_day
-from apps.billing.receivables.recipients import recipients_of
+from apps.billing.terms.recipients import recipients_of
+from apps.common.mails import send_to_each
 
 
 class MailAction(BudgetAction):
@@ -40,7 +39,4 @@ def send_budget_mail(*, standing: Standing, blocked: bool) -> None:
         "ends": local_day(at=standing.period.end, zone=zone),
         "page": settings.BASE_URL + reverse("billing:budgets", args=[tenant.slug]),
     }
-    subject = " ".join(render_to_string("billing/email/budget_reached_subject.txt", context).split())
-    body = render_to_string("billing/email/budget_reached_message.txt", context)
-    for recipient in recipients_of(standing.account):  # one mail each: addresses of members are not for everybody's eyes
-        EmailMessage(subject=subject, body=body, to=[recipient]).send()
+    send_to_each(recipients=recipients_of(standing.account), template="billing/email/budget_reached", context=context)

@@ -162,23 +162,32 @@ def balance_after_spend(*, account: Account, at: datetime) -> Balance:
 
     Of the credit that can pay for this month; what months before it still have to be invoiced for takes its share first.
     """
+    period, left = left_after_spend(account=account, at=at)
+    sums = dict.fromkeys(Kind.values, rounded(amount=0, currency=account.currency))
+    for grant, amount in left.items():
+        if _serves(grant, end=period.end):
+            sums[grant.kind] += amount
+    return Balance(promotional=sums[Kind.PROMOTIONAL], prepaid=sums[Kind.PREPAID], currency=account.currency)
+
+
+def left_after_spend(*, account: Account, at: datetime) -> tuple[Period, dict[CreditGrant, Decimal]]:
+    """Return the period the moment is in, and what will be left of each grant when all that was used until the moment is invoiced.
+
+    Grants are those in the account's currency, in the order in which they are used, ended ones too.
+    """
     grants = list(_grants(tenant_id=account.tenant_id, currency=account.currency))
-    left = {grant.id: _left(grant) for grant in grants}
+    left = {grant: _left(grant) for grant in grants}
     period = _first_open(account=account, at=at)
     while left:
         net = spend_of(account=account, period=period, as_of=at).net
-        net -= _take(grants, left, kind=Kind.PROMOTIONAL, amount=net, end=period.end)
+        net -= _take(left, kind=Kind.PROMOTIONAL, amount=net, end=period.end)
         day = local_day(at=period.end, zone=account.time_zone) - timedelta(days=1)
         tax = tax_for(issuer=default_issuer(), account=account, on=day).on(net=net, currency=account.currency)
-        _take(grants, left, kind=Kind.PREPAID, amount=net + tax, end=period.end)
+        _take(left, kind=Kind.PREPAID, amount=net + tax, end=period.end)
         if period.end > at:
             break
         period = period_from(start=period.end, zone=account.time_zone)
-    sums = dict.fromkeys(Kind.values, rounded(amount=0, currency=account.currency))
-    for grant in grants:
-        if _serves(grant, end=period.end):
-            sums[grant.kind] += left[grant.id]
-    return Balance(promotional=sums[Kind.PROMOTIONAL], prepaid=sums[Kind.PREPAID], currency=account.currency)
+    return period, left
 
 
 def grants_of(*, access: Access, at: datetime) -> list[GrantLeft]:
@@ -193,7 +202,7 @@ def grants_of(*, access: Access, at: datetime) -> list[GrantLeft]:
             grant=grant,
             used=rounded(amount=_used(grant), currency=grant.currency),
             left=_left(grant),
-            pays_until=_pays_until(grant, account=account),
+            pays_until=pays_until(grant=grant, account=account),
             expired=not _serves(grant, end=end),
         )
         for grant in grants.prefetch_related(Prefetch("uses", queryset=uses))
@@ -221,7 +230,8 @@ def _serves(grant: CreditGrant, *, end: datetime) -> bool:
     return grant.expires_at is None or grant.expires_at >= end
 
 
-def _pays_until(grant: CreditGrant, *, account: Account) -> date | None:
+def pays_until(*, grant: CreditGrant, account: Account) -> date | None:
+    """Return the last day, by the account's calendar, whose use the grant can pay for; None where it never expires."""
     if grant.expires_at is None:
         return None
     return local_day(at=month_at(at=grant.expires_at, zone=account.time_zone).start, zone=account.time_zone) - timedelta(days=1)
@@ -238,11 +248,11 @@ def _plan(grants: Iterable[tuple[CreditGrant, Decimal]], *, amount: Decimal, end
     return uses
 
 
-def _take(grants: Iterable[CreditGrant], left: dict[UUID, Decimal], *, kind: str, amount: Decimal, end: datetime) -> Decimal:
+def _take(left: dict[CreditGrant, Decimal], *, kind: str, amount: Decimal, end: datetime) -> Decimal:
     """Take what is planned for an amount off what is left of each grant, and return how much that is together."""
-    uses = _plan([(grant, left[grant.id]) for grant in grants if grant.kind == kind], amount=amount, end=end)
+    uses = _plan([(grant, rest) for grant, rest in left.items() if grant.kind == kind], amount=amount, end=end)
     for grant, use in uses:
-        left[grant.id] -= use
+        left[grant] -= use
     return sum((use for _, use in uses), Decimal(0))
 
 
