@@ -83,7 +83,7 @@ def preview_price(
     starts_at: datetime | None = None,
     tiers: Sequence[Tier] = (),
 ) -> Preview:
-    """Return what `pricing.set_price` with the same arguments would mean; writes nothing and raises the same refusals, but Conflict."""
+    """Return what `set_price` with the same arguments would mean; writes nothing and raises the same refusals, but Conflict."""
     price = proposed_price(by=by, flavor=flavor, per_hour=per_hour, currency=currency, cloud=cloud, starts_at=starts_at, tiers=tiers)
     price.id = UNSAVED
     with as_system("price preview"):

@@ -142,7 +142,7 @@ class BookPrices:
 
     @cached_property
     def _terms(self) -> Terms:
-        """The terms in force when the month began; like `accounts.plan_at`, without making a default plan where there is none."""
+        """The terms in force when the month began; like `terms.accounts.plan_at`, without making a default plan where there is none."""
         begun = (
             Subscription.objects.filter(tenant=self._tenant, starts_at__lte=self._period.start)
             .select_related("plan")

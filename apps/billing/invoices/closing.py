@@ -1,7 +1,7 @@
 """Invoices: every month that is over is closed once, with an invoice where there is something to say. May be run at any time, by several.
 
 Months are closed in transactions of a few tenants: their accounts are locked and looked at again, drafts made, numbers taken, all of it
-written (`billing.issuing`), and `billed_until` moved on. Whoever dies in between has done nothing. Where one of them fails, nothing is
+written (`invoices.issuing`), and `billed_until` moved on. Whoever dies in between has done nothing. Where one of them fails, nothing is
 written of any, and each gets a transaction of its own.
 """
 

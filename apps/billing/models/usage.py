@@ -59,7 +59,7 @@ class Interval(models.Model):
 class DailyUsage(models.Model):
     """What hosts of one flavor in one bay were used under one price on one day of the tenant's calendar, in host-seconds.
 
-    Derived from intervals and made anew whenever they change (`billing.rollups`): nothing is ever computed from it that intervals would
+    Derived from intervals and made anew whenever they change (`usage.rollups`): nothing is ever computed from it that intervals would
     not give as well, only slower.
     """
 

@@ -1,7 +1,7 @@
 """Usage as files, in pieces, however much it is: a row for each day, bay, cloud, flavor and price; CSV for spreadsheets, JSON for programs.
 
 Amounts are exact to eight decimals: they are parts of sums that are rounded once, on the invoice. The form other tools read is in
-`billing.focus`.
+`usage.focus`.
 """
 
 import csv

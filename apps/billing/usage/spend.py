@@ -1,6 +1,6 @@
 """What a tenant has used and what it costs: of any period, from sums by day where there are any and from intervals where there are none.
 
-Sums by day (`billing.rollups`) give what intervals would give, to the second; so does this, however much of it was summed so far.
+Sums by day (`usage.rollups`) give what intervals would give, to the second; so does this, however much of it was summed so far.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ class Summed:
 
 
 def usage_of(*, account: Account, period: Period, as_of: datetime, book: PriceBook | None = None) -> list[Used]:
-    """Return what the tenant used in the period, up to `as_of`: the same rows as `usage.used_by`, without looking at every interval."""
+    """Return what the tenant used in the period, up to `as_of`: the same rows as `used_by`, without looking at every interval."""
     book = book or price_book(currency=account.currency)
     part = summed_part(account=account, period=period, as_of=as_of)
     if part is None:
@@ -140,7 +140,7 @@ def summed_part(*, account: Account, period: Period, as_of: datetime) -> Summed 
 
 
 def in_order(*, used: Iterable[Used]) -> list[Used]:
-    """Return the rows in the order of `usage.used_by`: by bay, cloud, flavor and price, those without a price last."""
+    """Return the rows in the order of `used_by`: by bay, cloud, flavor and price, those without a price last."""
     return sorted(used, key=_place)
 
 

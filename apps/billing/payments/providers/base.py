@@ -1,7 +1,7 @@
 """The port to those who take money: what each can do for an invoice, and where it sends people who want to pay.
 
 Every provider passes `tests/contracts/test_payment_provider.py`; adding one is copying a neighbour and a line in `PROVIDERS`. A provider
-knows no database: it gets what it needs as frozen dataclasses. What it learns of money that came is written down by `billing.payments`.
+knows no database: it gets what it needs as frozen dataclasses. What it learns of money that came is written down by `payments.services`.
 """
 
 from dataclasses import dataclass
