@@ -135,7 +135,7 @@ def _trouble(run: Run, handler: Handler, error: Exception) -> None:
         log.warning("operation_trouble", code=code, error=str(error), attempt=run.operation.attempts)
     message = code_named(code="internal").title if code == "internal" else str(error)
     if transient or handler.deadline is None:
-        before = run.operation.troubles
+        before = 0 if run.progressed else run.operation.troubles
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(before, 10))
         _wait(run, handler, after=backoff, code=code, message=message, troubles=before + 1)
     else:
@@ -150,7 +150,7 @@ def _turn_of(operation: Operation, *, code: str) -> float:
 
 
 def _wait(run: Run, handler: Handler, *, after: float, code: str, message: str, troubles: int, queued: bool = False) -> None:
-    """Give the lease back until a due time; `troubles` counts those in a row, which are tried again ever more slowly.
+    """Give the lease back until a due time; `troubles` counts those in a row without progress, which are tried again ever more slowly.
 
     While an operation is `queued`, its deadline moves on as the time goes by.
     """

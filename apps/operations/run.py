@@ -30,6 +30,7 @@ class Run:
     def __init__(self, *, operation: Operation, lease: Lease, phases: list[PhaseSpec]) -> None:
         self.operation = operation
         self.begun_at = now()
+        self._progress_before = operation.progress
         self.lease = lease
         self._specs = {spec.name: spec for spec in phases}
         self._total = sum(spec.weight for spec in phases)
@@ -74,6 +75,11 @@ class Run:
         """Have the next attempt look at phase `name` again: something that came after it did not go as it should."""
         if self._entry(name).pop("checked_at", None) is not None:
             self._write(phase=name)
+
+    @property
+    def progressed(self) -> bool:
+        """Whether this attempt got further than all before it."""
+        return self.operation.progress > self._progress_before
 
     @property
     def age(self) -> float:

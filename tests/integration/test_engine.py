@@ -237,6 +237,22 @@ def test_trouble_after_patient_waits_is_tried_again_at_once_and_not_as_if_the_wa
     assert sent[-1] == (operation.id, 0.5)
 
 
+def test_an_attempt_that_got_further_before_its_trouble_is_followed_by_the_next_at_once(
+    tenant: Tenant, sent: list[tuple[uuid.UUID, float]]
+) -> None:
+    def work(run: Run) -> None:
+        with run.phase("first"):
+            run.step(phase="first", done=[0, 0, 0, 1, 1][run.operation.attempts - 1], total=2, detail="some")
+            raise Hiccup("One bad answer.")
+
+    does(work)
+    operation = submitted(tenant)
+    for _ in range(5):
+        make_due(operation)
+        engine.run_operation(operation_id=operation.id)
+    assert [after for _, after in sent if after] == [0.5, 1.0, 2.0, 0.5, 1.0]
+
+
 def test_time_in_which_no_worker_ran_does_not_count_against_the_deadline(tenant: Tenant) -> None:
     does(fails_with(NotYet("The hosts boot.", code="engine_not_ready", after=0.25)))
     operation = submitted(tenant)
