@@ -413,14 +413,18 @@ def test_novas_words_for_a_server(status: str, task: str | None, power: PowerSta
     assert power_of({"status": status, "OS-EXT-STS:task_state": task}) is power
 
 
-def test_a_deletion_that_takes_long_is_asked_for_again_once_a_minute_not_at_every_look() -> None:
+def test_a_deletion_that_takes_long_is_asked_for_again_ever_more_seldom_not_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
     api = Mock(spec=Api)
     api.delete.return_value = True
     servers = Servers(api=api, installation="c0de", build_seconds=600)
     long_ago = {"id": "s1", "status": "ACTIVE", "metadata": {}, "OS-EXT-STS:task_state": "deleting", "updated": "2026-01-01T00:00:00Z"}
-    assert not servers.delete(long_ago)
-    assert not servers.delete(long_ago)
-    assert api.delete.call_count == 1
+    asked = []
+    for second in range(0, 3600, 10):
+        monkeypatch.setattr("apps.hosts.providers.openstack.servers.monotonic", lambda moment=float(second): moment)
+        before = api.delete.call_count
+        assert not servers.delete(long_ago)
+        asked += [second] * (api.delete.call_count - before)
+    assert asked == [0, 60, 180, 420, 900, 1500, 2100, 2700, 3300]
 
 
 def test_a_server_that_was_asked_to_be_deleted_does_not_run_though_its_build_ended_meanwhile() -> None:

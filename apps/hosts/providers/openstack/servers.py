@@ -1,6 +1,7 @@
 """The project's servers as one list that everybody shares, and what Nova's words for a server mean."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -27,9 +28,22 @@ POWER = {
 """https://docs.openstack.org/api-guide/compute/server_concepts.html; what is missing here is `OTHER`."""
 GOING_TASKS = frozenset({"deleting", "soft-deleting"})
 STARTING_TASKS = frozenset({"powering-on", "unpausing", "resuming", "reboot_started_hard", "rebooting_hard"})
-STUCK_DELETE_SECONDS = 60.0
+STUCK_DELETE_SECONDS, LONGEST_STUCK_SECONDS = 60.0, 600.0
 FRESH_SECONDS = 3.0
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """When Nova was last asked to delete a server, and how many times by now."""
+
+    at: float
+    times: int
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether it is too early to ask again: a minute after the first time, then twice as long after each."""
+        return monotonic() - self.at < min(LONGEST_STUCK_SECONDS, STUCK_DELETE_SECONDS * 2.0 ** min(self.times - 1, 10))
 
 
 class Servers:
@@ -38,7 +52,7 @@ class Servers:
     def __init__(self, *, api: Api, installation: str, build_seconds: float) -> None:
         self._api = api
         self._build_seconds = build_seconds
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, Asked] = {}
         self.view = View(fetch=lambda: api.servers(tag=installation_tag(installation)))
 
     def of(self, owner: Owner, *, age: float | None = None) -> list[Json]:
@@ -107,8 +121,8 @@ class Servers:
     def delete(self, server: Json) -> bool:
         """Ask Nova to delete the server, unless it is at it; return whether it is already gone.
 
-        Nova forgets deletions when one of its parts is killed, so it is asked again, but once in STUCK_DELETE_SECONDS: a crowded one
-        takes minutes, and each further request makes that longer.
+        Nova forgets deletions when one of its parts is killed, so it is asked again, but ever more seldom: a crowded one takes many
+        minutes, and each further request makes that longer.
         """
         if server.get("OS-EXT-STS:task_state") == "deleting" and self._asked_lately(server):
             return False
@@ -131,12 +145,12 @@ class Servers:
 
     def _asked_just_now(self, server: Json) -> bool:
         asked = self._asked.get(server["id"])
-        return asked is not None and monotonic() - asked < STUCK_DELETE_SECONDS
+        return asked is not None and asked.is_recent
 
     def _note_asked(self, server: Json) -> None:
-        moment = monotonic()
-        lately = {key: asked for key, asked in list(self._asked.items()) if moment - asked < STUCK_DELETE_SECONDS}
-        self._asked = {**lately, server["id"]: moment}
+        moment, before = monotonic(), self._asked.get(server["id"])
+        remembered = {key: asked for key, asked in list(self._asked.items()) if moment - asked.at < 2 * LONGEST_STUCK_SECONDS}
+        self._asked = {**remembered, server["id"]: Asked(at=moment, times=before.times + 1 if before else 1)}
 
 
 def ref_of(server: Json) -> str:
