@@ -28,7 +28,7 @@ POWER = {
 """https://docs.openstack.org/api-guide/compute/server_concepts.html; what is missing here is `OTHER`."""
 GOING_TASKS = frozenset({"deleting", "soft-deleting"})
 STARTING_TASKS = frozenset({"powering-on", "unpausing", "resuming", "reboot_started_hard", "rebooting_hard"})
-STUCK_DELETE_SECONDS, LONGEST_STUCK_SECONDS = 60.0, 600.0
+STUCK_DELETE_SECONDS, LONGEST_STUCK_SECONDS = 60.0, 300.0
 FRESH_SECONDS = 3.0
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Asked:
 
     @property
     def is_recent(self) -> bool:
-        """Whether it is too early to ask again: a minute after the first time, then twice as long after each."""
+        """Whether it is too early to ask again: a minute after the first time, then twice as long after each, at most five minutes."""
         return monotonic() - self.at < min(LONGEST_STUCK_SECONDS, STUCK_DELETE_SECONDS * 2.0 ** min(self.times - 1, 10))
 
 
