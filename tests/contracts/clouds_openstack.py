@@ -10,10 +10,12 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import yaml
 
 from apps.hosts.contracts import HostKind, HostSize, HostSpec, NetworkSpec, Owner, PowerState
@@ -21,7 +23,7 @@ from apps.hosts.providers.base import CloudAccess, Provider
 from apps.hosts.providers.openstack import OpenStackProvider
 from apps.hosts.providers.openstack.naming import bay_name, mark
 from apps.hosts.providers.openstack.session import connect
-from tests.live.openstack.running import the_lab
+from tests.live.openstack.running import running, the_lab
 
 PATIENCE_SECONDS, PAUSE_SECONDS = 150.0, 0.2
 KINDS = ("ports", "floatingips", "networks", "subnets", "routers", "security-groups")
@@ -118,6 +120,22 @@ class OpenStackUnderTest:
 
     def take_away(self, spec: HostSpec) -> None:
         self.user.network.delete(f"/ports/{self._port_of(spec)['id']}").raise_for_status()
+
+    @contextmanager
+    def building_takes_for_ever(self) -> Iterator[None]:
+        """Meanwhile no hypervisor of the aggregate ends a build; skips the test on an OpenStack whose hypervisors cannot be told."""
+        lab = running()
+        if lab is None:
+            pytest.skip("only the hypervisors of the tests' own OpenStack can be told to hang")
+        hosts = [host.name for host in lab.hosts.values() if host.aggregate == self.aggregate]
+        assert hosts
+        for host in hosts:
+            lab.misbehave(host=host, spawn="hang")
+        try:
+            yield
+        finally:
+            for host in hosts:
+                lab.behave(host=host)
 
     def everything_of(self, owner: Owner) -> set[str]:
         """By mark, and by name where a stranger might have taken it."""

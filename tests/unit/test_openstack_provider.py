@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import Mock
@@ -437,6 +438,20 @@ def test_a_server_that_was_asked_to_be_deleted_does_not_run_though_its_build_end
     assert not servers.delete(built)
     servers.view.doubt()
     assert [power_of(server) for server in servers.of(OWNER, age=0)] == [PowerState.GOING]
+
+
+def test_the_time_a_server_may_be_built_runs_from_its_request_though_no_list_shows_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    api = Mock(spec=Api)
+    api.servers.return_value = []
+    servers = Servers(api=api, installation="c0de", build_seconds=600)
+    seen = []
+    for seconds in (0, 600, 601):
+        monkeypatch.setattr("apps.hosts.providers.openstack.servers.now", lambda later=seconds: moment + timedelta(seconds=later))
+        if not seconds:
+            servers.made({"id": "s1", "status": "BUILD", "metadata": bay_metadata(OWNER)})
+        seen += [servers.is_overdue(server) for server in servers.of(OWNER)]
+    assert seen == [False, False, True]
 
 
 def test_the_address_is_the_fixed_one_of_version_four() -> None:

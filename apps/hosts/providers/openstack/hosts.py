@@ -133,9 +133,7 @@ class Hosts:
             self._places.doubt()
             self._groups.doubt()
             raise CloudBusy(f"What was reserved for {spec.ref} vanished meanwhile: {error}") from error
-        server = {"id": answer["id"], "name": spec.ref, "status": "BUILD", "metadata": body["server"]["metadata"]}
-        self._servers.view.note(server)
-        return self._servers.state(server)
+        return self._servers.made({"id": answer["id"], "name": spec.ref, "status": "BUILD", "metadata": body["server"]["metadata"]})
 
     def _server(self, spec: HostSpec, *, image: str, port: str, volume: str) -> Json:
         commands = [mount_command(volume)] if volume else []

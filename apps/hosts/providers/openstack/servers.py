@@ -85,6 +85,12 @@ class Servers:
         detail = one_line(" ".join(word for word in words if word))
         return HostState(ref=ref_of(server), power=power, address=address_of(server), detail=detail)
 
+    def made(self, server: Json) -> HostState:
+        """Note a server that Nova has just accepted, until a list shows it: its time to be built runs from now."""
+        server = {**server, "created": now().isoformat()}
+        self.view.note(server)
+        return self.state(server)
+
     def is_overdue(self, server: Json) -> bool:
         """Whether Nova has been building it for longer than the operator allows."""
         return age_of(server, "created") > self._build_seconds
