@@ -407,7 +407,7 @@ def test_capacity_falls_with_every_host_and_rises_again(provider: Provider, clou
     assert before[1] - during[1] >= spec.size.memory_mib
     assert during[2] < before[2]
     until_gone(provider, bay.owner, spec.ref)
-    assert room()[1] > during[1]
+    wait_until(lambda: room()[1] > during[1])  # a cloud may give the room back a moment after the host has gone from its list
 
 
 def test_the_cloud_says_what_it_is_and_why_it_lacks_other_kinds(provider: Provider, cloud: Cloud, bay: Bay) -> None:
