@@ -23,7 +23,7 @@ from apps.hosts.providers.base import CloudAccess, Provider
 from apps.hosts.providers.openstack import OpenStackProvider
 from apps.hosts.providers.openstack.naming import bay_name, mark
 from apps.hosts.providers.openstack.session import connect
-from tests.live.openstack.running import running, the_lab
+from tests.live.openstack.running import the_lab
 
 PATIENCE_SECONDS, PAUSE_SECONDS = 150.0, 0.2
 KINDS = ("ports", "floatingips", "networks", "subnets", "routers", "security-groups")
@@ -40,8 +40,10 @@ class OpenStackUnderTest:
     after_crash = frozenset({PowerState.STARTING, PowerState.RUNNING})
 
     def __init__(self, *, own_networks: bool) -> None:
-        clouds_yaml = os.environ.get("CARINA_TEST_OPENSTACK_CLOUDS_YAML") or str(the_lab().clouds_yaml)
-        entries = yaml.safe_load(Path(clouds_yaml).read_text(encoding="utf-8"))["clouds"]
+        given = os.environ.get("CARINA_TEST_OPENSTACK_CLOUDS_YAML")
+        self._lab = None if given else the_lab()
+        clouds_yaml = self._lab.clouds_yaml if self._lab else Path(given or "")
+        entries = yaml.safe_load(clouds_yaml.read_text(encoding="utf-8"))["clouds"]
         self._portal, self._admin_entry = entries[_named("PORTAL", "carina")], entries[_named("ADMIN", "admin")]
         self.image = _named("IMAGE", "carina-node-swarm")
         self._network = "" if own_networks else _named("NETWORK", "carina-net")
@@ -124,18 +126,16 @@ class OpenStackUnderTest:
     @contextmanager
     def building_takes_for_ever(self) -> Iterator[None]:
         """Meanwhile no hypervisor of the aggregate ends a build; skips the test on an OpenStack whose hypervisors cannot be told."""
-        lab = running()
-        if lab is None:
+        if self._lab is None:
             pytest.skip("only the hypervisors of the tests' own OpenStack can be told to hang")
-        hosts = [host.name for host in lab.hosts.values() if host.aggregate == self.aggregate]
+        hosts = [host.name for host in self._lab.hosts.values() if host.aggregate == self.aggregate]
         assert hosts
         for host in hosts:
-            lab.misbehave(host=host, spawn="hang")
+            self._lab.misbehave(host=host, spawn="hang")
         try:
             yield
         finally:
-            for host in hosts:
-                lab.behave(host=host)
+            self._lab.behave()
 
     def everything_of(self, owner: Owner) -> set[str]:
         """By mark, and by name where a stranger might have taken it."""

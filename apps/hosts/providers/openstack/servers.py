@@ -87,7 +87,7 @@ class Servers:
 
     def made(self, server: Json) -> HostState:
         """Note a server that Nova has just accepted, until a list shows it: its time to be built runs from now."""
-        server = {**server, "created": now().isoformat()}
+        server = {**server, "created": this_moment()}
         self.view.note(server)
         return self.state(server)
 
@@ -141,8 +141,7 @@ class Servers:
         except NotThere:
             self.view.forget(server["id"])
             return True
-        moment = now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.view.note({**server, "OS-EXT-STS:task_state": "deleting", "updated": moment})
+        self.view.note({**server, "OS-EXT-STS:task_state": "deleting", "updated": this_moment()})
         self._note_asked(server)
         return False
 
@@ -183,6 +182,11 @@ def address_of(server: Json) -> str:
         if each["version"] == 4 and each.get("OS-EXT-IPS:type", "fixed") == "fixed"  # noqa: PLR2004
     )
     return next(iter(fixed), "") or server["metadata"].get(ADDRESS, "")
+
+
+def this_moment() -> str:
+    """Return now as Nova writes `created` and `updated`."""
+    return now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def age_of(server: Json, field: str) -> float:
